@@ -1,0 +1,290 @@
+# Forward passes and input gradients. Part of engine.pyx.
+
+cdef class CorrelationPlan:
+    """How one correlation is cut and which taps each phase has; filled by ``plan.py``, which explains the fields."""
+    cdef Py_ssize_t groups, parts, source_channels, target_channels, panels, taps
+    cdef Py_ssize_t kernel[3]
+    cdef Py_ssize_t source_size[4]
+    cdef Py_ssize_t target_size[4]     # in pixels of the first, largest phase
+    cdef Py_ssize_t source_step[4]
+    cdef Py_ssize_t target_step[4]
+    cdef Py_ssize_t tap_block[4]       # taps whose source pixels are packed together
+    cdef Py_ssize_t tap_blocks[4]
+    cdef Py_ssize_t tap_count[4]
+    cdef Py_ssize_t block[4]           # pixels of a task
+    cdef Py_ssize_t blocks[4]
+    cdef Py_ssize_t phase_count[4]
+    cdef Py_ssize_t phases, phase_block, phase_blocks, channel_block, channel_blocks, depth_block
+    cdef Py_ssize_t sums_offset        # in a thread's workspace, after the zeros and the packed source
+    cdef bint in_place
+    cdef readonly Py_ssize_t tasks, zeros, work_size, packed_size
+    # per axis: rows (first output, outputs, first tap, last tap + 1) of a phase; rows (index in the kernel, offset) of a tap
+    cdef const Py_ssize_t[:, ::1] phase_z, phase_y, phase_x, tap_z, tap_y, tap_x
+
+    def __init__(self, fields):
+        cdef int axis
+        self.groups, self.parts, self.source_channels, self.target_channels = fields.channels
+        self.panels, self.taps, self.tasks, self.work_size, self.packed_size = fields.sizes
+        self.kernel = fields.kernel
+        self.source_size = fields.source_size
+        self.target_size = fields.target_size
+        self.source_step = fields.source_step
+        self.target_step = fields.target_step
+        self.tap_block = fields.tap_block
+        self.tap_blocks = fields.tap_blocks
+        self.block = fields.block
+        self.blocks = fields.blocks
+        self.phase_count = fields.phase_count
+        self.phases, self.phase_block, self.phase_blocks = fields.phases
+        self.channel_block, self.channel_blocks, self.depth_block = fields.channel_blocks
+        self.zeros, self.sums_offset = fields.offsets
+        self.in_place = fields.in_place
+        self.phase_z, self.phase_y, self.phase_x = fields.phase_tables
+        self.tap_z, self.tap_y, self.tap_x = fields.tap_tables
+        self.tap_count = [1, len(self.tap_z), len(self.tap_y), len(self.tap_x)]
+
+
+cdef int pack_panel(CorrelationPlan plan, Py_ssize_t index, const stored_t[:, :, :, :, :, :, :] weight, bint conjugate,
+                    real_t[::1] packed) except -1 nogil:
+    # packed[group, panel, tap, source channel, lane]; returns 1 where a weight is infinite or NaN.
+    cdef Py_ssize_t lanes = TILE_BYTES // sizeof(real_t), bits = plan.parts - 1
+    cdef Py_ssize_t group = index // plan.panels, m = index % plan.panels * lanes
+    cdef Py_ssize_t tz, ty, tx, c, lane, part, k, first = index * plan.taps * plan.source_channels * lanes
+    cdef real_t sign, value = 0, zero_if_finite = 0
+    for c in range(plan.source_channels):
+        for lane in range(lanes):
+            k = first + c * lanes + lane
+            # Parts of a product: re = re*re - im*im, im = re*im + im*re; conj(weight) turns the sign of its im.
+            part = (m & bits) ^ (c & bits)
+            sign = -1 if part and ((m & bits) == 0) != conjugate else 1
+            for tz in range(plan.kernel[0]):
+                for ty in range(plan.kernel[1]):
+                    for tx in range(plan.kernel[2]):
+                        if m < plan.target_channels:
+                            load(&weight[group, m >> bits, c >> bits, tz, ty, tx, part], &value)
+                            zero_if_finite += value * 0
+                            packed[k] = sign * value
+                        else:
+                            packed[k] = 0
+                        k += plan.source_channels * lanes
+            m += 1
+        m -= lanes
+    return zero_if_finite != 0
+
+
+def pack_weight(CorrelationPlan plan, const stored_t[:, :, :, :, :, :, :] weight, bint conjugate, real_t[::1] packed,
+                int threads):
+    """Fill ``packed`` from weight (group, target, source, z, y, x, part); return whether all of it is finite."""
+    cdef Py_ssize_t index, count = plan.groups * plan.panels
+    cdef int infinite = 0
+    if stored_t is double and real_t is double or stored_t is not double and real_t is float:
+        if threads == 1:
+            with nogil:
+                for index in range(count):
+                    infinite += pack_panel(plan, index, weight, conjugate, packed)
+        else:
+            for index in prange(count, nogil=True, schedule="static", num_threads=threads):
+                infinite += pack_panel(plan, index, weight, conjugate, packed)
+        return infinite == 0
+
+
+cdef inline int phase_box(CorrelationPlan plan, Py_ssize_t phase, const Box *task, Py_ssize_t *index, Box *box) except -1 nogil:
+    # The task's pixels that this phase has: later phases can have one output less along an axis.
+    unravel(phase, plan.phase_count, index)
+    box[0] = task[0]
+    clip(box, 1, 0, plan.phase_z[index[1], 1])
+    clip(box, 2, 0, plan.phase_y[index[2], 1])
+    clip(box, 3, 0, plan.phase_x[index[3], 1])
+    return volume(box) > 0
+
+
+cdef inline int add_products(CorrelationPlan plan, Py_ssize_t segments, Py_ssize_t depth, Py_ssize_t used,
+                             const real_t **rows, const Py_ssize_t *offsets, const real_t[::1] packed, Py_ssize_t panel,
+                             Py_ssize_t panels, real_t[::1] work, Py_ssize_t sums) except -1 nogil:
+    # One row of tiles: the same pixels against each panel of channels.
+    cdef Py_ssize_t lanes = TILE_BYTES // sizeof(real_t), p
+    cdef const real_t *end
+    if segments == 0:
+        return 0
+    end = &packed[(panel + panels) * plan.taps * plan.source_channels * lanes - 1]
+    end = &work[sums + (used - 1) * plan.channel_block + panels * lanes - 1]
+    for p in range(panels):
+        tile(segments, depth, used, rows, 1, &packed[(panel + p) * plan.taps * plan.source_channels * lanes], offsets,
+             lanes, &work[sums + p * lanes], plan.channel_block)
+    return 0
+
+
+cdef int correlate_phase(CorrelationPlan plan, Py_ssize_t phase, const Box *task, const Box *taps, const Box *region, bint finite,
+                         const stored_t[:, :, :, :, :, :] source, Py_ssize_t channel, Py_ssize_t depth,
+                         const real_t[::1] packed, Py_ssize_t panel, Py_ssize_t panels, real_t[::1] work,
+                         Py_ssize_t sums) except -1 nogil:
+    # work[sums + pixel * channel_block + lane] += the channels [channel, channel + depth) of every tap of this phase
+    cdef Py_ssize_t lanes = TILE_BYTES // sizeof(real_t), bits = plan.parts - 1
+    cdef const stored_t *end
+    cdef Py_ssize_t group_channel = channel % plan.source_channels
+    # Zeros stand in for pixels outside the source; an infinite weight would make NaN of them, so then every
+    # pixel takes a tile of its own with just the taps that reach it.
+    cdef Py_ssize_t step = TILE_ROWS if finite else 1
+    cdef Py_ssize_t first, used, i, pixels, segments, reached, block
+    cdef Py_ssize_t tz, ty, tx, iz, iy, ix, z, y, x
+    cdef Py_ssize_t index[4]
+    cdef Py_ssize_t pixel[MAX_ROWS][4]
+    cdef int axis
+    cdef const real_t *rows[MAX_SEGMENTS * MAX_ROWS]
+    cdef Py_ssize_t offsets[MAX_SEGMENTS]
+    cdef Box box
+    if not phase_box(plan, phase, task, index, &box):
+        return 0
+    iz, iy, ix = index[1], index[2], index[3]
+    pixels = volume(&box)
+    for block in range((pixels + step - 1) // step):
+        first = block * step
+        used = min(step, pixels - first)
+        for i in range(used):
+            unravel_box(first + i, &box, pixel[i])
+            for axis in range(1, 4):
+                pixel[i][axis] *= plan.source_step[axis]
+        segments = 0
+        for tz in range(max(plan.phase_z[iz, 2], taps.start[1]), min(plan.phase_z[iz, 3], taps.start[1] + taps.size[1])):
+            for ty in range(max(plan.phase_y[iy, 2], taps.start[2]), min(plan.phase_y[iy, 3], taps.start[2] + taps.size[2])):
+                for tx in range(max(plan.phase_x[ix, 2], taps.start[3]), min(plan.phase_x[ix, 3], taps.start[3] + taps.size[3])):
+                    reached = 0
+                    for i in range(used):
+                        z = pixel[i][1] + plan.tap_z[tz, 1]
+                        y = pixel[i][2] + plan.tap_y[ty, 1]
+                        x = pixel[i][3] + plan.tap_x[tx, 1]
+                        if (0 <= z < plan.source_size[1] and 0 <= y < plan.source_size[2]
+                                and 0 <= x < plan.source_size[3]):
+                            reached += 1
+                            if plan.in_place:
+                                rows[segments * TILE_ROWS + i] = <const real_t *>&source[
+                                    pixel[i][0], channel >> bits, z, y, x, 0]
+                                end = &source[pixel[i][0], (channel + depth - 1) >> bits, z, y, x, bits]
+                            else:
+                                rows[segments * TILE_ROWS + i] = &work[plan.zeros + depth * (
+                                    (((pixel[i][0] - region.start[0]) * region.size[1] + z - region.start[1])
+                                     * region.size[2] + y - region.start[2]) * region.size[3] + x - region.start[3])]
+                        else:
+                            rows[segments * TILE_ROWS + i] = &work[0]
+                    if reached == 0:
+                        continue
+                    for i in range(used, TILE_ROWS):
+                        rows[segments * TILE_ROWS + i] = rows[segments * TILE_ROWS]
+                    offsets[segments] = lanes * (group_channel + plan.source_channels * (
+                        (plan.tap_z[tz, 0] * plan.kernel[1] + plan.tap_y[ty, 0]) * plan.kernel[2] + plan.tap_x[tx, 0]))
+                    segments += 1
+                    if segments == MAX_SEGMENTS:
+                        add_products(plan, segments, depth, used, rows, offsets, packed, panel, panels, work,
+                                     sums + first * plan.channel_block)
+                        segments = 0
+        add_products(plan, segments, depth, used, rows, offsets, packed, panel, panels, work,
+                     sums + first * plan.channel_block)
+    return 0
+
+
+cdef int store_phase(CorrelationPlan plan, Py_ssize_t phase, const Box *task, real_t[::1] work, Py_ssize_t sums,
+                     const real_t[::1] bias, Py_ssize_t channel, Py_ssize_t channels,
+                     stored_t[:, :, :, :, :, :] target) except -1 nogil:
+    # target at channels [channel, channel + channels) = sums + bias; the inner loop runs along whichever axis is contiguous
+    cdef Py_ssize_t bits = plan.parts - 1, step = plan.target_step[3], line = sums
+    cdef Py_ssize_t n, z, y, x, c, target_z, target_y, first
+    cdef Py_ssize_t index[4]
+    cdef Box box
+    cdef stored_t *pixel
+    cdef bint channels_last = (target.strides[1] == plan.parts * <Py_ssize_t>sizeof(stored_t)
+                               and target.strides[5] == <Py_ssize_t>sizeof(stored_t))
+    if not phase_box(plan, phase, task, index, &box):
+        return 0
+    first = plan.phase_x[index[3], 0] + box.start[3] * step
+    for n in range(box.start[0], box.start[0] + box.size[0]):
+        for z in range(box.start[1], box.start[1] + box.size[1]):
+            target_z = plan.phase_z[index[1], 0] + z * plan.target_step[1]
+            for y in range(box.start[2], box.start[2] + box.size[2]):
+                target_y = plan.phase_y[index[2], 0] + y * plan.target_step[2]
+                if channels_last:
+                    for x in range(box.size[3]):
+                        pixel = &target[n, channel >> bits, target_z, target_y, first + x * step, 0]
+                        for c in range(channels):
+                            store(work[line + x * plan.channel_block + c] + bias[channel + c], &pixel[c])
+                else:
+                    for c in range(channels):
+                        for x in range(box.size[3]):
+                            store(work[line + x * plan.channel_block + c] + bias[channel + c],
+                                  &target[n, (channel + c) >> bits, target_z, target_y, first + x * step,
+                                          (channel + c) & bits])
+                line += box.size[3] * plan.channel_block
+    return 0
+
+
+cdef inline int scale_by_taps(Box *box, int axis, Py_ssize_t step, const Py_ssize_t[:, ::1] table, const Box *taps,
+                              Py_ssize_t size) except -1 nogil:
+    # What the box reaches in the source through these taps.
+    cdef Py_ssize_t t, low, high
+    if volume(taps) == 0:
+        box.size[axis] = 0
+        return 0
+    low = high = table[taps.start[axis], 1]
+    for t in range(taps.start[axis] + 1, taps.start[axis] + taps.size[axis]):
+        low = min(low, table[t, 1])
+        high = max(high, table[t, 1])
+    scale(box, axis, step, low, high, size)
+    return 0
+
+
+cdef int correlate_task(CorrelationPlan plan, Py_ssize_t task, const stored_t[:, :, :, :, :, :] source,
+                        const real_t[::1] packed, bint finite, const real_t[::1] bias,
+                        stored_t[:, :, :, :, :, :] target, real_t[::1] work) except -1 nogil:
+    # All channels and taps of one block of pixels, phases and target channels of one group.
+    cdef Py_ssize_t lanes = TILE_BYTES // sizeof(real_t)
+    cdef Py_ssize_t phase_block = task % plan.phase_blocks
+    cdef Py_ssize_t channel_block = task // plan.phase_blocks % plan.channel_blocks
+    cdef Py_ssize_t group = task // (plan.phase_blocks * plan.channel_blocks) % plan.groups
+    cdef Py_ssize_t channel = channel_block * plan.channel_block
+    cdef Py_ssize_t channels = min(plan.channel_block, plan.target_channels - channel)
+    cdef Py_ssize_t phase, first_phase = phase_block * plan.phase_block
+    cdef Py_ssize_t last_phase = min(first_phase + plan.phase_block, plan.phases)
+    cdef Py_ssize_t c, depth, k, sums, sums_size
+    cdef Py_ssize_t index[4]
+    cdef Box box, region, taps
+    unravel(task // (plan.phase_blocks * plan.channel_blocks * plan.groups), plan.blocks, index)
+    box = cut(index, plan.block, plan.target_size)
+    sums_size = volume(&box) * plan.channel_block
+    for k in range(plan.sums_offset, plan.sums_offset + (last_phase - first_phase) * sums_size):
+        work[k] = 0
+    for k in range((plan.source_channels + plan.depth_block - 1) // plan.depth_block * volume_of(plan.tap_blocks)):
+        unravel(k, plan.tap_blocks, index)
+        taps = cut(index, plan.tap_block, plan.tap_count)
+        c = k // volume_of(plan.tap_blocks) * plan.depth_block
+        depth = min(plan.depth_block, plan.source_channels - c)
+        if not plan.in_place:
+            region = box
+            scale_by_taps(&region, 1, plan.source_step[1], plan.tap_z, &taps, plan.source_size[1])
+            scale_by_taps(&region, 2, plan.source_step[2], plan.tap_y, &taps, plan.source_size[2])
+            scale_by_taps(&region, 3, plan.source_step[3], plan.tap_x, &taps, plan.source_size[3])
+            if volume(&region) == 0:
+                continue
+            pack_pixels(source, &region, EVERY, group * plan.source_channels + c, depth, depth, work[plan.zeros:])
+        sums = plan.sums_offset
+        for phase in range(first_phase, last_phase):
+            correlate_phase(plan, phase, &box, &taps, &region, finite, source, group * plan.source_channels + c, depth,
+                            packed, group * plan.panels + channel // lanes, (channels + lanes - 1) // lanes, work, sums)
+            sums += sums_size
+    sums = plan.sums_offset
+    for phase in range(first_phase, last_phase):
+        store_phase(plan, phase, &box, work, sums, bias, group * plan.target_channels + channel, channels, target)
+        sums += sums_size
+    return 0
+
+
+def correlate(CorrelationPlan plan, const stored_t[:, :, :, :, :, :] source, const real_t[::1] packed, bint finite,
+              const real_t[::1] bias, stored_t[:, :, :, :, :, :] target, real_t[:, ::1] work, int threads):
+    """Fill target from source and packed weights; work has a row of ``plan.work_size`` (zeros first) for every thread."""
+    cdef Py_ssize_t task
+    if stored_t is double and real_t is double or stored_t is not double and real_t is float:
+        if threads == 1:    # not prange: a forked child must not touch the OpenMP runtime
+            with nogil:
+                for task in range(plan.tasks):
+                    correlate_task(plan, task, source, packed, finite, bias, target, work[0])
+        else:
+            for task in prange(plan.tasks, nogil=True, schedule="dynamic", num_threads=threads):
+                correlate_task(plan, task, source, packed, finite, bias, target, work[threadid()])

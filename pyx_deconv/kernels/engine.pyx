@@ -1,0 +1,110 @@
+# cython: language_level=3, cdivision=True, wraparound=False, nonecheck=False, freethreading_compatible=True, autotestdict=False
+"""The loops: packing, correlation and weight gradient, over one register tile.
+
+This file is compiled once for every instruction set (see ``setup.py``). ``plan.py`` decides how the work is cut and fills
+the two plan classes; ``kernels/__init__.py`` allocates; here sizes are trusted. Two operations serve all six passes:
+
+correlate        target[n, m, first + step*u] = bias[m] + sum over taps t, channels c of
+                     source[n, c, source_step*u + offset[t]] * weight[m, c, t]        (source is zero outside)
+weight_gradient  weight[a, b, t] = sum over n, i of  conj(coarse[n, a, i]) * fine[n, b, stride*i + offset[t]]
+
+A transposed convolution with stride s is s independent correlations per axis, one for each output phase (u counts the
+outputs of that phase, step = s, source_step = 1); a convolution is one (step = 1, source_step = s). Maps are seen as
+(batch, channel, z, y, x, part): absent axes have size 1, and a complex number is two real channels, so that
+everything below is real arithmetic. Channels are counted in parts: channel 2*c + 1 is the imaginary part of channel c.
+
+The tile takes pointers. Wherever one is handed over, the end of what it may touch is looked up as well (``end``, otherwise
+unused), so that a build with bounds checks sees it.
+
+Every element of a result is summed by one task in an order that the plan fixes, whatever the number of threads.
+"""
+from cython.parallel cimport prange, threadid
+
+cdef extern from "storage.h" nogil:
+    float float_from_half(unsigned short)
+    unsigned short half_from_float(float)
+    float float_from_bfloat(short)
+    short bfloat_from_float(float)
+
+cdef extern from "platform.h" nogil:
+    int c_openmp_version "openmp_version" ()
+    int c_openmp_max_threads "openmp_max_threads" ()
+    int c_x86_64_level "x86_64_level" ()
+    bint c_bounds_checked "PYX_DECONV_CHECKED"
+
+cdef extern from "tile.h" nogil:
+    enum:
+        TILE_ROWS
+        TILE_BYTES
+    void tile_float(Py_ssize_t segments, Py_ssize_t depth, Py_ssize_t used_rows, const float **rows, Py_ssize_t row_step,
+                    const float *panel, const Py_ssize_t *offsets, Py_ssize_t panel_step, float *c, Py_ssize_t c_step)
+    void tile_double(Py_ssize_t segments, Py_ssize_t depth, Py_ssize_t used_rows, const double **rows, Py_ssize_t row_step,
+                     const double *panel, const Py_ssize_t *offsets, Py_ssize_t panel_step, double *c, Py_ssize_t c_step)
+
+cdef enum:
+    MAX_ROWS = 16       # at least TILE_ROWS
+    MAX_SEGMENTS = 64   # taps or lines gathered before the tile is called: the pointers stay in L1
+
+tile_rows = TILE_ROWS
+tile_bytes = TILE_BYTES
+bounds_checked = c_bounds_checked
+
+ctypedef unsigned short half    # float16, seen through its bits
+ctypedef short bfloat           # bfloat16, seen through its bits
+
+ctypedef fused real_t:          # what is computed in
+    float
+    double
+
+ctypedef fused stored_t:        # what lies in memory
+    float
+    double
+    half
+    bfloat
+
+
+cdef inline void load(const stored_t *source, real_t *target) noexcept nogil:
+    if stored_t is half:
+        target[0] = float_from_half(source[0])
+    elif stored_t is bfloat:
+        target[0] = float_from_bfloat(source[0])
+    else:
+        target[0] = <real_t>source[0]
+
+
+cdef inline void store(real_t value, stored_t *target) noexcept nogil:
+    if stored_t is half:
+        target[0] = half_from_float(<float>value)
+    elif stored_t is bfloat:
+        target[0] = bfloat_from_float(<float>value)
+    else:
+        target[0] = <stored_t>value
+
+
+cdef inline void tile(Py_ssize_t segments, Py_ssize_t depth, Py_ssize_t used_rows, const real_t **rows,
+                      Py_ssize_t row_step, const real_t *panel, const Py_ssize_t *offsets, Py_ssize_t panel_step,
+                      real_t *c, Py_ssize_t c_step) noexcept nogil:
+    if real_t is float:
+        tile_float(segments, depth, used_rows, rows, row_step, panel, offsets, panel_step, c, c_step)
+    else:
+        tile_double(segments, depth, used_rows, rows, row_step, panel, offsets, panel_step, c, c_step)
+
+
+def openmp_version():
+    """The date of the OpenMP specification, as yyyymm; 0 in a build without it."""
+    return c_openmp_version()
+
+
+def openmp_max_threads():
+    """How many threads OpenMP would use: OMP_NUM_THREADS, threadpoolctl."""
+    return c_openmp_max_threads()
+
+
+def x86_64_level():
+    """The processor's x86-64 level (1, 3 or 4; 2 counts as 1), or 0 on another architecture."""
+    return c_x86_64_level()
+
+
+include "pixels.pxi"
+include "correlation.pxi"
+include "weight_gradient.pxi"

@@ -1,0 +1,82 @@
+# Blocks of pixels, and packing them. Part of engine.pyx.
+
+cdef Py_ssize_t[4] EVERY = [1, 1, 1, 1]     # step of packing every pixel
+
+
+cdef struct Box:
+    # A block of pixels (batch, z, y, x): start, and size of each axis.
+    Py_ssize_t start[4]
+    Py_ssize_t size[4]
+
+
+cdef inline Box cut(const Py_ssize_t *index, const Py_ssize_t *block, const Py_ssize_t *total) noexcept nogil:
+    # The index-th block of each axis, cut off at the total.
+    cdef Box box
+    cdef int axis
+    for axis in range(4):
+        box.start[axis] = index[axis] * block[axis]
+        box.size[axis] = min(block[axis], total[axis] - box.start[axis])
+    return box
+
+
+cdef inline Py_ssize_t volume_of(const Py_ssize_t *shape) noexcept nogil:
+    return shape[0] * shape[1] * shape[2] * shape[3]
+
+
+cdef inline Py_ssize_t volume(const Box *box) noexcept nogil:
+    return volume_of(box.size)
+
+
+cdef inline void unravel(Py_ssize_t flat, const Py_ssize_t *shape, Py_ssize_t *index) noexcept nogil:
+    cdef int axis
+    for axis in range(3, -1, -1):
+        index[axis] = flat % shape[axis]
+        flat //= shape[axis]
+
+
+cdef inline void unravel_box(Py_ssize_t flat, const Box *box, Py_ssize_t *index) noexcept nogil:
+    cdef int axis
+    unravel(flat, box.size, index)
+    for axis in range(4):
+        index[axis] += box.start[axis]
+
+
+cdef inline void clip(Box *box, int axis, Py_ssize_t low, Py_ssize_t high) noexcept nogil:
+    # The part of the box within [low, high) along one axis.
+    cdef Py_ssize_t start = max(box.start[axis], low)
+    box.size[axis] = max(0, min(box.start[axis] + box.size[axis], high) - start)
+    box.start[axis] = start
+
+
+cdef inline void scale(Box *box, int axis, Py_ssize_t step, Py_ssize_t low, Py_ssize_t high,
+                       Py_ssize_t size) noexcept nogil:
+    # What the box reaches in another map of this size, through offsets from low to high.
+    cdef Py_ssize_t last = (box.start[axis] + box.size[axis] - 1) * step + high
+    box.start[axis] = box.start[axis] * step + low
+    box.size[axis] = last + 1 - box.start[axis]
+    clip(box, axis, 0, size)
+
+
+cdef int pack_pixels(const stored_t[:, :, :, :, :, :] source, const Box *box, const Py_ssize_t *step, Py_ssize_t channel,
+                     Py_ssize_t channels, Py_ssize_t width, real_t[::1] target) except -1 nogil:
+    # target[pixel of the box, width] = channels [channel, channel + channels) of every step-th pixel, then zeros
+    cdef Py_ssize_t n, z, y, x, source_z, source_y, c, k, bits = source.shape[5] - 1    # parts are 1 or 2: shift and mask
+    cdef Py_ssize_t line = 0
+    for n in range(box.size[0]):
+        for z in range(box.size[1]):
+            source_z = box.start[1] + z * step[1]
+            for y in range(box.size[2]):
+                source_y = box.start[2] + y * step[2]
+                for c in range(channels):
+                    k = line + c
+                    for x in range(box.size[3]):
+                        load(&source[box.start[0] + n, (channel + c) >> bits, source_z, source_y,
+                                     box.start[3] + x * step[3], (channel + c) & bits], &target[k])
+                        k += width
+                for c in range(channels, width):
+                    k = line + c
+                    for x in range(box.size[3]):
+                        target[k] = 0
+                        k += width
+                line += box.size[3] * width
+    return 0

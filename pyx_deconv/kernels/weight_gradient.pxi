@@ -1,0 +1,220 @@
+# Weight gradients. Part of engine.pyx.
+
+cdef class WeightGradientPlan:
+    """How one weight gradient is cut; filled by ``plan.py``, which explains the fields."""
+    cdef Py_ssize_t groups, parts, coarse_channels, fine_channels
+    cdef Py_ssize_t kernel[4]          # (1, z, y, x)
+    cdef Py_ssize_t coarse_size[4]
+    cdef Py_ssize_t fine_size[4]
+    cdef Py_ssize_t stride[4]
+    cdef Py_ssize_t block[4]           # pixels packed at a time
+    cdef Py_ssize_t blocks[4]
+    cdef Py_ssize_t tap_block[4]       # taps of a task
+    cdef Py_ssize_t tap_blocks[4]
+    cdef Py_ssize_t chunks, chunk_blocks
+    cdef Py_ssize_t coarse_block, coarse_blocks, fine_block, fine_blocks
+    cdef Py_ssize_t coarse_offset, fine_offset, sums_offset
+    cdef bint coarse_in_place, fine_in_place, by_tap
+    cdef readonly Py_ssize_t tasks, work_size
+    # per axis: rows (offset, first coarse index, last + 1) of a tap: where i * stride + offset lies inside the fine map
+    cdef const Py_ssize_t[:, ::1] tap_z, tap_y, tap_x
+
+    def __init__(self, fields):
+        self.groups, self.parts, self.coarse_channels, self.fine_channels = fields.channels
+        self.tasks, self.work_size = fields.sizes
+        self.kernel = fields.kernel
+        self.coarse_size = fields.coarse_size
+        self.fine_size = fields.fine_size
+        self.stride = fields.stride
+        self.block = fields.block
+        self.blocks = fields.blocks
+        self.chunks, self.chunk_blocks = fields.chunks
+        self.tap_block = fields.tap_block
+        self.tap_blocks = fields.tap_blocks
+        self.coarse_block, self.coarse_blocks, self.fine_block, self.fine_blocks = fields.channel_blocks
+        self.coarse_offset, self.fine_offset, self.sums_offset = fields.offsets
+        self.coarse_in_place, self.fine_in_place = fields.in_place
+        self.by_tap = fields.by_tap
+        self.tap_z, self.tap_y, self.tap_x = fields.tap_tables
+
+
+cdef int add_tap(WeightGradientPlan plan, const Py_ssize_t *t, const Box *box, const Box *region,
+                 const stored_t[:, :, :, :, :, :] coarse, Py_ssize_t coarse_channel, Py_ssize_t coarse_count,
+                 const stored_t[:, :, :, :, :, :] fine, Py_ssize_t fine_channel, Py_ssize_t fine_count,
+                 real_t[::1] work, Py_ssize_t sums) except -1 nogil:
+    # work[sums + a * fine_block + b] += sum over the box's pixels i of coarse[a, i] * fine[b, stride*i + offset[t]]
+    cdef Py_ssize_t lanes = TILE_BYTES // sizeof(real_t), bits = plan.parts - 1
+    cdef Py_ssize_t coarse_step = plan.coarse_block, fine_step = plan.stride[3] * plan.fine_block
+    cdef Py_ssize_t a, b, i, j, k, n, z, y, x, fine_z, fine_y, fine_x, line, lines, segments, segment, used, block
+    cdef Py_ssize_t at[4]
+    cdef Py_ssize_t offsets[MAX_SEGMENTS]
+    cdef const real_t *coarse_line[MAX_SEGMENTS]
+    cdef const real_t *fine_line
+    cdef const real_t *fine_base = NULL
+    cdef const stored_t *end
+    cdef const real_t *last
+    cdef const real_t *rows[MAX_SEGMENTS * MAX_ROWS]
+    cdef Box shifted, valid = box[0]
+    cdef int axis
+    clip(&valid, 1, plan.tap_z[t[1], 1], plan.tap_z[t[1], 2])
+    clip(&valid, 2, plan.tap_y[t[2], 1], plan.tap_y[t[2], 2])
+    clip(&valid, 3, plan.tap_x[t[3], 1], plan.tap_x[t[3], 2])
+    if volume(&valid) == 0:
+        return 0
+    if plan.coarse_in_place:
+        coarse_step = coarse.strides[4] // <Py_ssize_t>sizeof(stored_t)
+    if plan.fine_in_place:
+        fine_step = plan.stride[3] * (fine.strides[4] // <Py_ssize_t>sizeof(stored_t))
+    if plan.by_tap:
+        shifted = valid
+        for axis in range(1, 4):
+            shifted.start[axis] = valid.start[axis] * plan.stride[axis]
+        shifted.start[1] += plan.tap_z[t[1], 0]
+        shifted.start[2] += plan.tap_y[t[2], 0]
+        shifted.start[3] += plan.tap_x[t[3], 0]
+        pack_pixels(fine, &shifted, plan.stride, fine_channel, fine_count, plan.fine_block, work[plan.fine_offset:])
+        fine_step = plan.fine_block
+    x = valid.start[3]
+    fine_x = x * plan.stride[3] + plan.tap_x[t[3], 0]
+    lines = valid.size[0] * valid.size[1] * valid.size[2]
+    for block in range((lines + MAX_SEGMENTS - 1) // MAX_SEGMENTS):
+        line = block * MAX_SEGMENTS
+        segments = min(MAX_SEGMENTS, lines - line)
+        for segment in range(segments):
+            unravel_box((line + segment) * valid.size[3], &valid, at)
+            n, z, y = at[0], at[1], at[2]
+            fine_z = z * plan.stride[1] + plan.tap_z[t[1], 0]
+            fine_y = y * plan.stride[2] + plan.tap_y[t[2], 0]
+            if plan.coarse_in_place:
+                coarse_line[segment] = <const real_t *>&coarse[n, coarse_channel >> bits, z, y, x, 0]
+                end = &coarse[n, (coarse_channel + coarse_count - 1) >> bits, z, y, x + valid.size[3] - 1, bits]
+            else:
+                coarse_line[segment] = &work[plan.coarse_offset + plan.coarse_block * (
+                    (((n - box.start[0]) * box.size[1] + z - box.start[1]) * box.size[2] + y - box.start[2])
+                    * box.size[3] + x - box.start[3])]
+            if plan.fine_in_place:
+                fine_line = <const real_t *>&fine[n, fine_channel >> bits, fine_z, fine_y, fine_x, 0]
+                end = &fine[n, (fine_channel + fine_count - 1) >> bits, fine_z, fine_y,
+                            fine_x + plan.stride[3] * (valid.size[3] - 1), bits]
+            elif plan.by_tap:
+                fine_line = &work[plan.fine_offset + plan.fine_block * valid.size[3] * (line + segment)]
+            else:
+                fine_line = &work[plan.fine_offset + plan.fine_block * (
+                    (((n - region.start[0]) * region.size[1] + fine_z - region.start[1]) * region.size[2]
+                     + fine_y - region.start[2]) * region.size[3] + fine_x - region.start[3])]
+            if segment == 0:
+                fine_base = fine_line
+            offsets[segment] = fine_line - fine_base
+        last = &work[sums + (coarse_count - 1) * plan.fine_block + (fine_count + lanes - 1) // lanes * lanes - 1]
+        for k in range((coarse_count + TILE_ROWS - 1) // TILE_ROWS):
+            a = k * TILE_ROWS
+            used = min(TILE_ROWS, coarse_count - a)
+            for segment in range(segments):
+                for i in range(TILE_ROWS):
+                    rows[segment * TILE_ROWS + i] = coarse_line[segment] + a + (i if i < used else 0)
+            for j in range((fine_count + lanes - 1) // lanes):
+                b = j * lanes
+                tile(segments, valid.size[3], used, rows, coarse_step, fine_base + b, offsets, fine_step,
+                     &work[sums + a * plan.fine_block + b], plan.fine_block)
+    return 0
+
+
+cdef int weight_gradient_task(WeightGradientPlan plan, Py_ssize_t task, const stored_t[:, :, :, :, :, :] coarse,
+                              const stored_t[:, :, :, :, :, :] fine, real_t[:, ::1] partial,
+                              real_t[::1] work) except -1 nogil:
+    # One block of taps and channels of one group, summed over one chunk of the pixels.
+    cdef Py_ssize_t b = task % plan.fine_blocks * plan.fine_block
+    cdef Py_ssize_t a = task // plan.fine_blocks % plan.coarse_blocks * plan.coarse_block
+    cdef Py_ssize_t rest = task // (plan.fine_blocks * plan.coarse_blocks), tap_blocks = volume_of(plan.tap_blocks)
+    cdef Py_ssize_t group = rest // tap_blocks % plan.groups
+    cdef Py_ssize_t chunk = rest // (tap_blocks * plan.groups)
+    cdef Py_ssize_t coarse_count = min(plan.coarse_block, plan.coarse_channels - a)
+    cdef Py_ssize_t fine_count = min(plan.fine_block, plan.fine_channels - b)
+    cdef Py_ssize_t blocks = volume_of(plan.blocks), all_taps = volume_of(plan.kernel)
+    cdef Py_ssize_t sums_size = plan.coarse_block * plan.fine_block, parts = plan.parts
+    cdef Py_ssize_t block, k, tap, i, j, row
+    cdef Py_ssize_t index[4]
+    cdef Py_ssize_t t[4]
+    cdef Box box, region, taps
+    unravel(rest % tap_blocks, plan.tap_blocks, index)
+    taps = cut(index, plan.tap_block, plan.kernel)
+    for k in range(plan.sums_offset, plan.sums_offset + volume(&taps) * sums_size):
+        work[k] = 0
+    for block in range(chunk * plan.chunk_blocks, min((chunk + 1) * plan.chunk_blocks, blocks)):
+        unravel(block, plan.blocks, index)
+        box = cut(index, plan.block, plan.coarse_size)
+        if not plan.coarse_in_place:
+            pack_pixels(coarse, &box, EVERY, group * plan.coarse_channels + a, coarse_count, plan.coarse_block,
+                        work[plan.coarse_offset:])
+        region = box
+        if not plan.fine_in_place and not plan.by_tap:
+            scale(&region, 1, plan.stride[1], plan.tap_z[taps.start[1], 0],
+                  plan.tap_z[taps.start[1] + taps.size[1] - 1, 0], plan.fine_size[1])
+            scale(&region, 2, plan.stride[2], plan.tap_y[taps.start[2], 0],
+                  plan.tap_y[taps.start[2] + taps.size[2] - 1, 0], plan.fine_size[2])
+            scale(&region, 3, plan.stride[3], plan.tap_x[taps.start[3], 0],
+                  plan.tap_x[taps.start[3] + taps.size[3] - 1, 0], plan.fine_size[3])
+            if volume(&region) == 0:
+                continue
+            pack_pixels(fine, &region, EVERY, group * plan.fine_channels + b, fine_count, plan.fine_block,
+                        work[plan.fine_offset:])
+        for tap in range(volume(&taps)):
+            unravel_box(tap, &taps, t)
+            add_tap(plan, t, &box, &region, coarse, group * plan.coarse_channels + a, coarse_count,
+                    fine, group * plan.fine_channels + b, fine_count, work, plan.sums_offset + tap * sums_size)
+    for tap in range(volume(&taps)):
+        unravel_box(tap, &taps, t)
+        row = plan.sums_offset + tap * sums_size
+        for i in range(coarse_count // parts):
+            for j in range(fine_count // parts):
+                k = (((group * plan.coarse_channels + a) // parts + i) * (plan.fine_channels // parts) + b // parts + j)
+                k = parts * (k * all_taps + (t[1] * plan.kernel[2] + t[2]) * plan.kernel[3] + t[3])
+                if parts == 1:
+                    partial[chunk, k] = work[row + j]
+                else:   # conj(x) * g = (re*re + im*im) + i (re*im - im*re)
+                    partial[chunk, k] = work[row + 2 * j] + work[row + plan.fine_block + 2 * j + 1]
+                    partial[chunk, k + 1] = work[row + 2 * j + 1] - work[row + plan.fine_block + 2 * j]
+            row += parts * plan.fine_block
+    return 0
+
+
+def weight_gradient(WeightGradientPlan plan, const stored_t[:, :, :, :, :, :] coarse,
+                    const stored_t[:, :, :, :, :, :] fine, real_t[:, ::1] partial, real_t[:, ::1] work, int threads):
+    """Fill partial (chunks, elements of the weight): each chunk's sum over its pixels."""
+    cdef Py_ssize_t task
+    if stored_t is double and real_t is double or stored_t is not double and real_t is float:
+        if threads == 1:
+            with nogil:
+                for task in range(plan.tasks):
+                    weight_gradient_task(plan, task, coarse, fine, partial, work[0])
+        else:
+            for task in prange(plan.tasks, nogil=True, schedule="dynamic", num_threads=threads):
+                weight_gradient_task(plan, task, coarse, fine, partial, work[threadid()])
+
+
+cdef int sum_column(real_t[:, ::1] partial, Py_ssize_t first, Py_ssize_t last, stored_t[::1] target) except -1 nogil:
+    # target = the sum of the chunks, pairwise: (0 + 1) + (2 + 3) ...
+    cdef Py_ssize_t step = 1, chunk, k
+    while step < partial.shape[0]:
+        chunk = 0
+        while chunk + step < partial.shape[0]:
+            for k in range(first, last):
+                partial[chunk, k] += partial[chunk + step, k]
+            chunk += 2 * step
+        step *= 2
+    for k in range(first, last):
+        store(partial[0, k], &target[k])
+    return 0
+
+
+def sum_chunks(real_t[:, ::1] partial, stored_t[::1] target, int threads):
+    """Sum the chunks of a weight gradient into target, rounding once; partial is used up."""
+    cdef Py_ssize_t block, size = 4096, blocks = (target.shape[0] + size - 1) // size
+    if stored_t is double and real_t is double or stored_t is not double and real_t is float:
+        if threads == 1:
+            with nogil:
+                for block in range(blocks):
+                    sum_column(partial, block * size, min((block + 1) * size, target.shape[0]), target)
+        else:
+            for block in prange(blocks, nogil=True, schedule="static", num_threads=threads):
+                sum_column(partial, block * size, min((block + 1) * size, target.shape[0]), target)

@@ -1,0 +1,152 @@
+"""How many threads the kernels use.
+
+The number never changes a result: the order of every sum follows from the shapes alone. A forked child always runs on
+one thread, because the OpenMP runtime of its parent does not survive the fork.
+"""
+from __future__ import annotations
+
+import operator
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from pathlib import Path
+
+from .kernels import engine
+
+__all__ = ["get_num_threads", "num_threads", "set_num_threads"]
+
+_everywhere: int | None = None
+_here: ContextVar[int | None] = ContextVar("pyx_deconv.num_threads", default=None)
+_forked = False
+
+
+def _after_fork() -> None:
+    global _forked
+    _forked = True
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+def _quota(root: Path = Path("/sys/fs/cgroup")) -> int | None:
+    """Whole processors that the container may use (cgroup v2, then v1), or None without a limit."""
+    try:
+        quota, period = (root / "cpu.max").read_text().split()
+    except (OSError, ValueError):
+        try:
+            quota = (root / "cpu/cpu.cfs_quota_us").read_text()
+            period = (root / "cpu/cpu.cfs_period_us").read_text()
+        except OSError:
+            return None
+    if quota.strip() in ("max", "-1"):
+        return None
+    return max(1, -(-int(quota) // int(period)))
+
+
+def _usable_processors() -> int:
+    try:
+        count = len(os.sched_getaffinity(0))
+    except AttributeError:      # not on macOS and Windows
+        count = os.cpu_count() or 1
+    return min(count, _quota() or count)
+
+
+_processors = _usable_processors()
+_most = max(64, 4 * (os.cpu_count() or 1))     # more threads than an operating system grants would end the process
+
+
+def _checked(n: int) -> int:
+    if isinstance(n, bool):
+        raise TypeError(f"n={n!r} must be an integer, not a bool")
+    try:
+        n = operator.index(n)
+    except TypeError:
+        raise TypeError(f"n={n!r} must be an integer, not {type(n).__name__}") from None
+    if not 1 <= n <= _most:
+        raise ValueError(f"n={n} must be at least 1 and at most {_most} on this machine")
+    return n
+
+
+def set_num_threads(n: int) -> None:
+    """Set the number of threads for the whole process.
+
+    Parameters
+    ----------
+    n : int
+        At least 1. More threads than processors are allowed, up to a limit that protects the process.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If n is not such an integer.
+
+    See Also
+    --------
+    num_threads : the same for a block of code.
+
+    Examples
+    --------
+    >>> import pyx_deconv as pxd
+    >>> pxd.set_num_threads(2)
+    >>> pxd.get_num_threads()
+    2
+    """
+    global _everywhere
+    _everywhere = _checked(n)
+
+
+def get_num_threads() -> int:
+    """Return how many threads the next call may use.
+
+    In this order: 1 in a forked child; what `num_threads` says here; what `set_num_threads` said; else what OpenMP says
+    (the environment variable OMP_NUM_THREADS, threadpoolctl), at most the processors that this process may use.
+
+    Returns
+    -------
+    int
+        At least 1. Small calls use fewer.
+
+    Examples
+    --------
+    >>> import pyx_deconv as pxd
+    >>> with pxd.num_threads(1):
+    ...     pxd.get_num_threads()
+    1
+    """
+    if _forked or not engine.openmp_version():
+        return 1
+    chosen = _here.get() or _everywhere
+    if chosen:
+        return chosen
+    limit: int = engine.openmp_max_threads()
+    return min(limit, _most if "OMP_NUM_THREADS" in os.environ else _processors)
+
+
+@contextmanager
+def num_threads(n: int) -> Iterator[None]:
+    """Limit a block of code to n threads; other threads and tasks of the program are not affected.
+
+    Parameters
+    ----------
+    n : int
+        At least 1.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If n is not such an integer.
+
+    Examples
+    --------
+    >>> import pyx_deconv as pxd
+    >>> with pxd.num_threads(1):
+    ...     pxd.get_num_threads()
+    1
+    """
+    token = _here.set(_checked(n))
+    try:
+        yield
+    finally:
+        _here.reset(token)

@@ -1,0 +1,192 @@
+"""The compiled kernels: each instruction set, the 16-bit formats, bounded scratch memory, and the bounds checks."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import pyx_deconv as pxd
+from pyx_deconv import kernels
+from pyx_deconv.geometry import Axis
+
+# Run in a fresh interpreter for each instruction set: compares every pass and both 16-bit formats with plain NumPy.
+INSTRUCTION_SET_CHECK = """
+import numpy as np, pyx_deconv as pxd, reference
+from pyx_deconv import kernels
+assert kernels.instruction_set == {name!r}, kernels.instruction_set
+rng = np.random.default_rng(0)
+for dtype, tolerance in (("float32", 1e-5), ("float64", 1e-12), ("complex64", 1e-5), ("complex128", 1e-12)):
+    for rank, groups, channels, data_format in (
+            (1, 1, (37, 70), "channels_first"), (2, 2, (6, 66), "channels_last"), (3, 3, (9, 3), "channels_first")):
+        def draw(*shape):
+            return (rng.standard_normal(shape) + 1j * rng.standard_normal(shape)).astype(dtype) \\
+                if dtype.startswith("complex") else rng.standard_normal(shape).astype(dtype)
+        size = (7, 6, 5)[:rank]
+        x = draw(2, channels[0], *size) if data_format == "channels_first" else draw(2, *size, channels[0])
+        weight, bias = draw(channels[0], channels[1] // groups, *(4, 3, 2)[:rank]), draw(channels[1])
+        settings = dict(stride=(3, 2, 1)[:rank], padding=1, dilation=(1, 2, 3)[:rank], groups=groups, data_format=data_format)
+        y, want = pxd.conv_transpose(x, weight, bias, **settings), reference.conv_transpose(x, weight, bias, **settings)
+        assert np.abs(y - want).max() < tolerance * np.abs(want).max() * 10
+        g = draw(*y.shape)
+        for got, want in zip(pxd.conv_transpose_backward(g, x, weight, **settings),
+                             reference.conv_transpose_backward(g, x, weight, **settings)):
+            assert np.abs(got - want).max() < tolerance * np.abs(want).max() * 10
+
+# Every float16 comes back unchanged through a kernel of one; products are rounded once, to nearest even.
+half = np.arange(2**16, dtype=np.uint16).view(np.float16)
+got = pxd.conv_transpose(half[None], np.ones((1, 1, 1), np.float16))[0]
+number = ~np.isnan(half)
+assert np.isnan(got[~number]).all()
+assert (got[number] + np.float16(0) == half[number] + np.float16(0)).all()
+factor = np.float16(0.7793)
+got = pxd.conv_transpose(half[None], np.full((1, 1, 1), factor))[0][number]
+with np.errstate(over="ignore"):
+    want = (half[number].astype(np.float32) * np.float32(factor)).astype(np.float16)
+    assert (got == want).all()
+    got = pxd.conv_transpose(half[None], np.full((1, 1, 1), np.float16(100)))[0][number]
+    assert (got == (half[number].astype(np.float32) * 100).astype(np.float16)).all()
+try:
+    from ml_dtypes import bfloat16
+except ImportError:
+    print("without ml_dtypes")
+else:
+    brain = np.arange(2**16, dtype=np.uint16).view(bfloat16)
+    number = ~np.isnan(brain.astype(np.float32))
+    for factor in (1, 0.7793, 3e3):
+        factor = np.float32(bfloat16(factor))
+        got = pxd.conv_transpose(brain[None], np.full((1, 1, 1), factor, bfloat16))[0].astype(np.float32)
+        with np.errstate(over="ignore"):
+            want = (brain.astype(np.float32) * factor).astype(bfloat16).astype(np.float32)
+        assert np.isnan(got[~number]).all() and (got[number] == want[number]).all()
+print("agrees")
+"""
+
+
+def run_python(code, **environment):
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=Path(__file__).parent,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("name", kernels.available_instruction_sets())
+def test_every_instruction_set_of_this_machine_agrees_with_the_reference(name):
+    done = run_python(INSTRUCTION_SET_CHECK.format(name=name), PYX_DECONV_INSTRUCTION_SET=name)
+    assert done.stdout.endswith("agrees\n"), done.stderr
+
+
+def test_the_best_instruction_set_is_chosen():
+    if "PYX_DECONV_INSTRUCTION_SET" not in os.environ:
+        assert kernels.instruction_set == kernels.available_instruction_sets()[-1]
+    assert "baseline" in kernels.available_instruction_sets()
+
+
+def test_an_unknown_instruction_set_is_refused_at_import():
+    done = run_python("import pyx_deconv", PYX_DECONV_INSTRUCTION_SET="sse9")
+    assert done.returncode == 1
+    message = done.stderr.strip().splitlines()[-1]
+    assert message.startswith("ImportError: PYX_DECONV_INSTRUCTION_SET='sse9' must be one of baseline")
+
+
+def test_the_build_is_what_its_switches_asked_for():
+    assert kernels.engine.bounds_checked == (os.environ.get("PYX_DECONV_CHECKED") == "1")
+    if os.environ.get("PYX_DECONV_OPENMP") == "0":
+        assert kernels.engine.openmp_version() == 0
+        assert pxd.get_num_threads() == 1
+
+
+@pytest.mark.skipif(
+    not kernels.engine.bounds_checked, reason="a build with bounds checks (PYX_DECONV_CHECKED=1) only"
+)
+@pytest.mark.parametrize("threads", [1, 2])
+def test_bounds_checks_see_a_workspace_that_is_too_small(monkeypatch, threads):
+    arithmetic = kernels.ARITHMETIC["float32"]
+
+    def too_small(compute):
+        return lambda *arguments: compute(
+            *arguments[:-2], np.ascontiguousarray(arguments[-2][:, :-1]), arguments[-1]
+        )
+
+    monkeypatch.setitem(
+        kernels.ARITHMETIC,
+        "float32",
+        arithmetic._replace(
+            correlate=too_small(arithmetic.correlate), weight_gradient=too_small(arithmetic.weight_gradient)
+        ),
+    )
+    x, weight = np.ones((4, 64, 32, 32), np.float32), np.ones((64, 64, 3, 3), np.float32)
+    with pxd.num_threads(threads):
+        with pytest.raises(IndexError, match="Out of bounds"):
+            pxd.conv_transpose(x, weight, stride=2)
+        with pytest.raises(IndexError, match="Out of bounds"):
+            pxd.conv_transpose_backward(
+                np.ones((4, 64, 65, 65), np.float32), x, weight, stride=2, needs="weight"
+            )
+
+
+# (batch, coarse channels, fine channels, groups, size, kernel, stride): layers of real networks, and awkward ones
+LAYERS = {
+    "DCGAN 4x4": (16, 1024, 512, 1, (4, 4), (4, 4), 2),
+    "U-Net 224": (1, 128, 64, 1, (224, 224), (2, 2), 2),
+    "3-D GAN": (4, 256, 128, 1, (8, 8, 8), (4, 4, 4), 2),
+    "FCN-32s": (1, 21, 21, 1, (16, 16), (64, 64), 32),
+    "HiFi-GAN": (1, 512, 256, 1, (256,), (16,), 8),
+    "inverse STFT": (1, 1026, 1, 1, (224,), (1024,), 256),
+    "depthwise": (8, 64, 64, 64, (64, 64), (4, 4), 2),
+    "one channel": (1, 1, 1, 1, (512, 512), (5, 5), 2),
+    "one pixel": (16, 100, 1024, 1, (1, 1), (4, 4), 1),
+    "odd": (3, 67, 131, 1, (13, 29), (7, 5), 3),
+}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "complex128"])
+@pytest.mark.parametrize("in_place", [False, True])
+@pytest.mark.parametrize("layer", LAYERS)
+def test_scratch_memory_is_bounded(layer, in_place, dtype):
+    batch, coarse, fine, groups, size, kernel, stride = LAYERS[layer]
+    axes = tuple(Axis(n, (n - 1) * stride + k, k, stride, 1, 0) for n, k in zip(size, kernel, strict=True))
+    itemsize = kernels.ARITHMETIC[dtype].real.itemsize
+    plans = [
+        kernels._correlation_plan(True, axes, batch, groups, coarse, fine, in_place, dtype)[0],
+        kernels._correlation_plan(False, axes, batch, groups, fine, coarse, in_place, dtype)[0],
+    ]
+    gradient, chunks, _ = kernels._weight_gradient_plan(
+        axes, batch, groups, coarse, fine, (in_place, in_place), dtype
+    )
+    for plan in (*plans, gradient):
+        assert plan.work_size * itemsize <= 512 * 1024
+    # Copies of the weight gradient beyond the result itself
+    weight_bytes = coarse * fine // groups * np.prod(kernel) * np.dtype(dtype).itemsize
+    assert chunks == 1 or chunks * weight_bytes <= 8 * 2**20
+
+
+def test_results_do_not_depend_on_how_the_work_is_cut(monkeypatch):
+    """A task of a few pixels gives the numbers of a large one: nothing is lost between blocks."""
+    rng = np.random.default_rng(0)
+    x, weight = rng.standard_normal((2, 40, 11, 13)), rng.standard_normal((40, 50, 4, 3))
+    settings = {"stride": (2, 3), "padding": 1}
+    y = pxd.conv_transpose(x, weight, **settings)
+    gradients = pxd.conv_transpose_backward(y, x, weight, **settings)
+    for name in ("SUMS_BYTES", "PACKED_BYTES", "ROWS_BYTES", "PIXELS"):
+        monkeypatch.setattr(kernels.plan, name, getattr(kernels.plan, name) // 16)
+    kernels._correlation_plan.cache_clear()
+    kernels._weight_gradient_plan.cache_clear()
+    try:
+        np.testing.assert_allclose(
+            pxd.conv_transpose(x, weight, **settings), y, rtol=0, atol=1e-12 * np.abs(y).max()
+        )
+        for small, large in zip(
+            pxd.conv_transpose_backward(y, x, weight, **settings), gradients, strict=True
+        ):
+            np.testing.assert_allclose(small, large, rtol=0, atol=1e-12 * np.abs(large).max())
+    finally:
+        kernels._correlation_plan.cache_clear()
+        kernels._weight_gradient_plan.cache_clear()
