@@ -1,18 +1,19 @@
 """How many threads the kernels use.
 
-The number never changes a result: the order of every sum follows from the shapes alone. A forked child always runs on
-one thread, because the OpenMP runtime of its parent does not survive the fork.
+The number never changes a result: the order of every sum follows from the shapes alone. A forked child always
+runs on one thread, because the OpenMP runtime of its parent does not survive the fork.
 """
+
 from __future__ import annotations
 
-import operator
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 
-from .kernels import engine
+from pyx_deconv._arguments import integer, show
+from pyx_deconv.kernels import engine
 
 __all__ = ["get_num_threads", "num_threads", "set_num_threads"]
 
@@ -48,24 +49,21 @@ def _quota(root: Path = Path("/sys/fs/cgroup")) -> int | None:
 def _usable_processors() -> int:
     try:
         count = len(os.sched_getaffinity(0))
-    except AttributeError:      # not on macOS and Windows
+    except AttributeError:  # not on macOS and Windows
         count = os.cpu_count() or 1
     return min(count, _quota() or count)
 
 
 _processors = _usable_processors()
-_most = max(64, 4 * (os.cpu_count() or 1))     # more threads than an operating system grants would end the process
+_most = max(
+    64, 4 * (os.cpu_count() or 1)
+)  # more threads than an operating system grants would end the process
 
 
 def _checked(n: int) -> int:
-    if isinstance(n, bool):
-        raise TypeError(f"n={n!r} must be an integer, not a bool")
-    try:
-        n = operator.index(n)
-    except TypeError:
-        raise TypeError(f"n={n!r} must be an integer, not {type(n).__name__}") from None
+    n = integer(n, "n")
     if not 1 <= n <= _most:
-        raise ValueError(f"n={n} must be at least 1 and at most {_most} on this machine")
+        raise ValueError(f"n={show(n)} must be at least 1 and at most {_most} on this machine")
     return n
 
 
@@ -100,8 +98,9 @@ def set_num_threads(n: int) -> None:
 def get_num_threads() -> int:
     """Return how many threads the next call may use.
 
-    In this order: 1 in a forked child; what `num_threads` says here; what `set_num_threads` said; else what OpenMP says
-    (the environment variable OMP_NUM_THREADS, threadpoolctl), at most the processors that this process may use.
+    In this order: 1 in a forked child; what `num_threads` says here; what `set_num_threads` said; else what
+    OpenMP says (the environment variable OMP_NUM_THREADS, threadpoolctl), at most the processors that this
+    process may use.
 
     Returns
     -------

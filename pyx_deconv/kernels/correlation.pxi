@@ -5,7 +5,7 @@ cdef class CorrelationPlan:
     cdef Py_ssize_t groups, parts, source_channels, target_channels, panels, taps
     cdef Py_ssize_t kernel[3]
     cdef Py_ssize_t source_size[4]
-    cdef Py_ssize_t target_size[4]     # in pixels of the first, largest phase
+    cdef Py_ssize_t target_size[4]     # in pixels of the largest phase
     cdef Py_ssize_t source_step[4]
     cdef Py_ssize_t target_step[4]
     cdef Py_ssize_t tap_block[4]       # taps whose source pixels are packed together
@@ -17,14 +17,13 @@ cdef class CorrelationPlan:
     cdef Py_ssize_t phases, phase_block, phase_blocks, channel_block, channel_blocks, depth_block
     cdef Py_ssize_t sums_offset        # in a thread's workspace, after the zeros and the packed source
     cdef bint in_place
-    cdef readonly Py_ssize_t tasks, zeros, work_size, packed_size
-    # per axis: rows (first output, outputs, first tap, last tap + 1) of a phase; rows (index in the kernel, offset) of a tap
+    cdef readonly Py_ssize_t tasks, zeros, work_size
+    # per axis: rows (first output, outputs, first tap, last tap + 1) of a phase; rows (index, offset) of a tap
     cdef const Py_ssize_t[:, ::1] phase_z, phase_y, phase_x, tap_z, tap_y, tap_x
 
     def __init__(self, fields):
-        cdef int axis
         self.groups, self.parts, self.source_channels, self.target_channels = fields.channels
-        self.panels, self.taps, self.tasks, self.work_size, self.packed_size = fields.sizes
+        self.panels, self.taps, self.tasks, self.work_size = fields.sizes
         self.kernel = fields.kernel
         self.source_size = fields.source_size
         self.target_size = fields.target_size
@@ -88,7 +87,8 @@ def pack_weight(CorrelationPlan plan, const stored_t[:, :, :, :, :, :, :] weight
         return infinite == 0
 
 
-cdef inline int phase_box(CorrelationPlan plan, Py_ssize_t phase, const Box *task, Py_ssize_t *index, Box *box) except -1 nogil:
+cdef inline int phase_box(CorrelationPlan plan, Py_ssize_t phase, const Box *task, Py_ssize_t *index,
+                          Box *box) except -1 nogil:
     # The task's pixels that this phase has: later phases can have one output less along an axis.
     unravel(phase, plan.phase_count, index)
     box[0] = task[0]
@@ -114,58 +114,61 @@ cdef inline int add_products(CorrelationPlan plan, Py_ssize_t segments, Py_ssize
     return 0
 
 
-cdef int correlate_phase(CorrelationPlan plan, Py_ssize_t phase, const Box *task, const Box *taps, const Box *region, bint finite,
-                         const stored_t[:, :, :, :, :, :] source, Py_ssize_t channel, Py_ssize_t depth,
+cdef inline const real_t *locate(CorrelationPlan plan, Py_ssize_t n, Py_ssize_t z, Py_ssize_t y, Py_ssize_t x,
+                                 const stored_t[:, :, :, :, :, :] source, Py_ssize_t channel, Py_ssize_t depth,
+                                 const Box *region, real_t[::1] work) except? NULL nogil:
+    # The channels [channel, channel + depth) of a source pixel, in place or where they were packed; NULL outside.
+    cdef Py_ssize_t bits = plan.parts - 1
+    cdef const stored_t *end
+    if not (0 <= z < plan.source_size[1] and 0 <= y < plan.source_size[2] and 0 <= x < plan.source_size[3]):
+        return NULL
+    if plan.in_place:
+        end = &source[n, (channel + depth - 1) >> bits, z, y, x, bits]
+        return <const real_t *>&source[n, channel >> bits, z, y, x, 0]
+    return &work[plan.zeros + depth * ((((n - region.start[0]) * region.size[1] + z - region.start[1]) * region.size[2]
+                                        + y - region.start[2]) * region.size[3] + x - region.start[3])]
+
+
+cdef int correlate_phase(CorrelationPlan plan, Py_ssize_t phase, const Box *task, const Box *taps, const Box *region,
+                         bint finite, const stored_t[:, :, :, :, :, :] source, Py_ssize_t channel, Py_ssize_t depth,
                          const real_t[::1] packed, Py_ssize_t panel, Py_ssize_t panels, real_t[::1] work,
                          Py_ssize_t sums) except -1 nogil:
-    # work[sums + pixel * channel_block + lane] += the channels [channel, channel + depth) of every tap of this phase
-    cdef Py_ssize_t lanes = TILE_BYTES // sizeof(real_t), bits = plan.parts - 1
-    cdef const stored_t *end
-    cdef Py_ssize_t group_channel = channel % plan.source_channels
-    # Zeros stand in for pixels outside the source; an infinite weight would make NaN of them, so then every
-    # pixel takes a tile of its own with just the taps that reach it.
+    # work[sums + pixel * channel_block + lane] += the channels [channel, channel + depth) of this phase's taps
+    cdef Py_ssize_t lanes = TILE_BYTES // sizeof(real_t), group_channel = channel % plan.source_channels
+    # Zeros stand in for pixels outside the source. An infinite weight would make NaN of them: then every pixel
+    # takes a tile of its own, with just the taps that reach it.
     cdef Py_ssize_t step = TILE_ROWS if finite else 1
-    cdef Py_ssize_t first, used, i, pixels, segments, reached, block
-    cdef Py_ssize_t tz, ty, tx, iz, iy, ix, z, y, x
+    cdef Py_ssize_t tile_index, first, used, segments, reached, tz, ty, tx, i
     cdef Py_ssize_t index[4]
     cdef Py_ssize_t pixel[MAX_ROWS][4]
-    cdef int axis
+    cdef const real_t *row
     cdef const real_t *rows[MAX_SEGMENTS * MAX_ROWS]
     cdef Py_ssize_t offsets[MAX_SEGMENTS]
-    cdef Box box
+    cdef Box box, mine = taps[0]
+    cdef int axis
     if not phase_box(plan, phase, task, index, &box):
         return 0
-    iz, iy, ix = index[1], index[2], index[3]
-    pixels = volume(&box)
-    for block in range((pixels + step - 1) // step):
-        first = block * step
-        used = min(step, pixels - first)
+    clip(&mine, 1, plan.phase_z[index[1], 2], plan.phase_z[index[1], 3])
+    clip(&mine, 2, plan.phase_y[index[2], 2], plan.phase_y[index[2], 3])
+    clip(&mine, 3, plan.phase_x[index[3], 2], plan.phase_x[index[3], 3])
+    for tile_index in range((volume(&box) + step - 1) // step):
+        first = tile_index * step
+        used = min(step, volume(&box) - first)
         for i in range(used):
             unravel_box(first + i, &box, pixel[i])
             for axis in range(1, 4):
                 pixel[i][axis] *= plan.source_step[axis]
         segments = 0
-        for tz in range(max(plan.phase_z[iz, 2], taps.start[1]), min(plan.phase_z[iz, 3], taps.start[1] + taps.size[1])):
-            for ty in range(max(plan.phase_y[iy, 2], taps.start[2]), min(plan.phase_y[iy, 3], taps.start[2] + taps.size[2])):
-                for tx in range(max(plan.phase_x[ix, 2], taps.start[3]), min(plan.phase_x[ix, 3], taps.start[3] + taps.size[3])):
+        for tz in range(mine.start[1], mine.start[1] + mine.size[1]):
+            for ty in range(mine.start[2], mine.start[2] + mine.size[2]):
+                for tx in range(mine.start[3], mine.start[3] + mine.size[3]):
                     reached = 0
                     for i in range(used):
-                        z = pixel[i][1] + plan.tap_z[tz, 1]
-                        y = pixel[i][2] + plan.tap_y[ty, 1]
-                        x = pixel[i][3] + plan.tap_x[tx, 1]
-                        if (0 <= z < plan.source_size[1] and 0 <= y < plan.source_size[2]
-                                and 0 <= x < plan.source_size[3]):
-                            reached += 1
-                            if plan.in_place:
-                                rows[segments * TILE_ROWS + i] = <const real_t *>&source[
-                                    pixel[i][0], channel >> bits, z, y, x, 0]
-                                end = &source[pixel[i][0], (channel + depth - 1) >> bits, z, y, x, bits]
-                            else:
-                                rows[segments * TILE_ROWS + i] = &work[plan.zeros + depth * (
-                                    (((pixel[i][0] - region.start[0]) * region.size[1] + z - region.start[1])
-                                     * region.size[2] + y - region.start[2]) * region.size[3] + x - region.start[3])]
-                        else:
-                            rows[segments * TILE_ROWS + i] = &work[0]
+                        row = locate(plan, pixel[i][0], pixel[i][1] + plan.tap_z[tz, 1],
+                                     pixel[i][2] + plan.tap_y[ty, 1], pixel[i][3] + plan.tap_x[tx, 1],
+                                     source, channel, depth, region, work)
+                        reached += row != NULL
+                        rows[segments * TILE_ROWS + i] = row if row != NULL else &work[0]
                     if reached == 0:
                         continue
                     for i in range(used, TILE_ROWS):
@@ -185,7 +188,7 @@ cdef int correlate_phase(CorrelationPlan plan, Py_ssize_t phase, const Box *task
 cdef int store_phase(CorrelationPlan plan, Py_ssize_t phase, const Box *task, real_t[::1] work, Py_ssize_t sums,
                      const real_t[::1] bias, Py_ssize_t channel, Py_ssize_t channels,
                      stored_t[:, :, :, :, :, :] target) except -1 nogil:
-    # target at channels [channel, channel + channels) = sums + bias; the inner loop runs along whichever axis is contiguous
+    # target at channels [channel, channel + channels) = sums + bias, along whichever axis is contiguous
     cdef Py_ssize_t bits = plan.parts - 1, step = plan.target_step[3], line = sums
     cdef Py_ssize_t n, z, y, x, c, target_z, target_y, first
     cdef Py_ssize_t index[4]
@@ -278,7 +281,7 @@ cdef int correlate_task(CorrelationPlan plan, Py_ssize_t task, const stored_t[:,
 
 def correlate(CorrelationPlan plan, const stored_t[:, :, :, :, :, :] source, const real_t[::1] packed, bint finite,
               const real_t[::1] bias, stored_t[:, :, :, :, :, :] target, real_t[:, ::1] work, int threads):
-    """Fill target from source and packed weights; work has a row of ``plan.work_size`` (zeros first) for every thread."""
+    """Fill target from source and packed weights; each thread has a row of work, which starts with zeros."""
     cdef Py_ssize_t task
     if stored_t is double and real_t is double or stored_t is not double and real_t is float:
         if threads == 1:    # not prange: a forked child must not touch the OpenMP runtime

@@ -1,4 +1,5 @@
-"""What every compiled variant of ``engine.pyx`` offers; ``baseline.pyi`` and its siblings say the same of each module."""
+"""What every compiled variant of ``engine.pyx`` offers; ``baseline.pyi`` and its siblings repeat it."""
+
 from collections.abc import Callable
 from typing import Any, Protocol, type_check_only
 
@@ -22,8 +23,6 @@ class CorrelationPlan:
     def zeros(self) -> int: ...
     @property
     def work_size(self) -> int: ...
-    @property
-    def packed_size(self) -> int: ...
 
 class WeightGradientPlan:
     def __init__(self, fields: WeightGradientFields) -> None: ...

@@ -1,8 +1,10 @@
-# cython: language_level=3, cdivision=True, wraparound=False, nonecheck=False, freethreading_compatible=True, autotestdict=False
+# cython: language_level=3, cdivision=True, wraparound=False, nonecheck=False, autotestdict=False
+# cython: freethreading_compatible=True
 """The loops: packing, correlation and weight gradient, over one register tile.
 
-This file is compiled once for every instruction set (see ``setup.py``). ``plan.py`` decides how the work is cut and fills
-the two plan classes; ``kernels/__init__.py`` allocates; here sizes are trusted. Two operations serve all six passes:
+This file is compiled once for every instruction set (see ``setup.py``). ``plan.py`` decides how the work is cut and
+fills the two plan classes; ``kernels/__init__.py`` allocates; here sizes are trusted. Two operations serve all six
+passes:
 
 correlate        target[n, m, first + step*u] = bias[m] + sum over taps t, channels c of
                      source[n, c, source_step*u + offset[t]] * weight[m, c, t]        (source is zero outside)
@@ -11,10 +13,10 @@ weight_gradient  weight[a, b, t] = sum over n, i of  conj(coarse[n, a, i]) * fin
 A transposed convolution with stride s is s independent correlations per axis, one for each output phase (u counts the
 outputs of that phase, step = s, source_step = 1); a convolution is one (step = 1, source_step = s). Maps are seen as
 (batch, channel, z, y, x, part): absent axes have size 1, and a complex number is two real channels, so that
-everything below is real arithmetic. Channels are counted in parts: channel 2*c + 1 is the imaginary part of channel c.
+everything below is real arithmetic. Channels are counted in parts: channel 2*c + 1 is the imaginary part of c.
 
-The tile takes pointers. Wherever one is handed over, the end of what it may touch is looked up as well (``end``, otherwise
-unused), so that a build with bounds checks sees it.
+The tile takes pointers. Wherever one is handed over, the end of what it may touch is looked up as well (``end``,
+otherwise unused), so that a build with bounds checks sees it.
 
 Every element of a result is summed by one task in an order that the plan fixes, whatever the number of threads.
 """
@@ -36,10 +38,14 @@ cdef extern from "tile.h" nogil:
     enum:
         TILE_ROWS
         TILE_BYTES
-    void tile_float(Py_ssize_t segments, Py_ssize_t depth, Py_ssize_t used_rows, const float **rows, Py_ssize_t row_step,
-                    const float *panel, const Py_ssize_t *offsets, Py_ssize_t panel_step, float *c, Py_ssize_t c_step)
-    void tile_double(Py_ssize_t segments, Py_ssize_t depth, Py_ssize_t used_rows, const double **rows, Py_ssize_t row_step,
-                     const double *panel, const Py_ssize_t *offsets, Py_ssize_t panel_step, double *c, Py_ssize_t c_step)
+    void tile_float(Py_ssize_t segments, Py_ssize_t depth, Py_ssize_t used_rows,
+                    const float **rows, Py_ssize_t row_step,
+                    const float *panel, const Py_ssize_t *offsets, Py_ssize_t panel_step,
+                    float *c, Py_ssize_t c_step)
+    void tile_double(Py_ssize_t segments, Py_ssize_t depth, Py_ssize_t used_rows,
+                     const double **rows, Py_ssize_t row_step,
+                     const double *panel, const Py_ssize_t *offsets, Py_ssize_t panel_step,
+                     double *c, Py_ssize_t c_step)
 
 cdef enum:
     MAX_ROWS = 16       # at least TILE_ROWS

@@ -57,11 +57,12 @@ cdef inline void scale(Box *box, int axis, Py_ssize_t step, Py_ssize_t low, Py_s
     clip(box, axis, 0, size)
 
 
-cdef int pack_pixels(const stored_t[:, :, :, :, :, :] source, const Box *box, const Py_ssize_t *step, Py_ssize_t channel,
-                     Py_ssize_t channels, Py_ssize_t width, real_t[::1] target) except -1 nogil:
+cdef int pack_pixels(const stored_t[:, :, :, :, :, :] source, const Box *box, const Py_ssize_t *step,
+                     Py_ssize_t channel, Py_ssize_t channels, Py_ssize_t width,
+                     real_t[::1] target) except -1 nogil:
     # target[pixel of the box, width] = channels [channel, channel + channels) of every step-th pixel, then zeros
-    cdef Py_ssize_t n, z, y, x, source_z, source_y, c, k, bits = source.shape[5] - 1    # parts are 1 or 2: shift and mask
-    cdef Py_ssize_t line = 0
+    cdef Py_ssize_t bits = source.shape[5] - 1     # parts are 1 or 2: shift and mask instead of divide
+    cdef Py_ssize_t n, z, y, x, source_z, source_y, c, k, line = 0
     for n in range(box.size[0]):
         for z in range(box.size[1]):
             source_z = box.start[1] + z * step[1]

@@ -23,8 +23,9 @@ static inline int x86_64_level(void)
     if (!(__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi")
           && __builtin_cpu_supports("bmi2")))
         return 1;
-    if (!(__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512cd")
-          && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl")))
+    if (!(__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw")
+          && __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq")
+          && __builtin_cpu_supports("avx512vl")))
         return 3;
     return 4;
 #else

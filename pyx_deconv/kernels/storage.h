@@ -8,8 +8,19 @@
 #include <immintrin.h>
 #endif
 
-static inline uint32_t bits_of(float value) { uint32_t bits; memcpy(&bits, &value, sizeof bits); return bits; }
-static inline float float_of(uint32_t bits) { float value; memcpy(&value, &bits, sizeof value); return value; }
+static inline uint32_t bits_of(float value)
+{
+    uint32_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    return bits;
+}
+
+static inline float float_of(uint32_t bits)
+{
+    float value;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
 
 static inline float float_from_half(unsigned short half)
 {
@@ -43,7 +54,10 @@ static inline unsigned short half_from_float(float value)
 #endif
 }
 
-static inline float float_from_bfloat(short bfloat) { return float_of((uint32_t)(unsigned short)bfloat << 16); }
+static inline float float_from_bfloat(short bfloat)
+{
+    return float_of((uint32_t)(unsigned short)bfloat << 16);
+}
 
 static inline short bfloat_from_float(float value)
 {

@@ -1,10 +1,11 @@
-/* The register tile, in GCC/Clang vector extensions: one inner loop for every kernel, dtype and instruction set.
+/* The register tile, in GCC/Clang vector extensions: one inner loop for every kernel, dtype, instruction set.
  *
- *     c[i][j] += sum over segments g, over k < depth of  rows[g][i][k * row_step] * panel[offsets[g] + k * panel_step + j]
+ *     c[i][j] += sum over segments g, over k < depth, of
+ *                    rows[g][i][k * row_step] * panel[offsets[g] + k * panel_step + j]
  *
- * for i < TILE_ROWS and j < TILE_BYTES / sizeof(real). A segment is whatever shares one set of row pointers: a tap of the
- * kernel (k runs over channels) or a line of pixels (k runs over pixels). The rows are broadcast from wherever they
- * lie, so a channels-last map needs no packing; the panel is read as whole vectors.
+ * for i < TILE_ROWS and j < TILE_BYTES / sizeof(real). A segment is whatever shares one set of row pointers: a
+ * tap of the kernel (k runs over channels) or a line of pixels (k runs over pixels). The rows are broadcast
+ * from wherever they lie, so a channels-last map needs no packing; the panel is read as whole vectors.
  */
 #ifndef PYX_DECONV_TILE_H
 #define PYX_DECONV_TILE_H
@@ -13,7 +14,7 @@
 
 #if defined(__AVX512F__)
 #define VECTOR_BYTES 64
-#define TILE_ROWS 8 /* 8 x 2 accumulators of 32 registers; 12 x 2 measured no faster, and needs more pointers than registers */
+#define TILE_ROWS 8 /* 8 x 2 accumulators of 32 registers; 12 rows are no faster, and too many pointers */
 #elif defined(__AVX2__) && defined(__FMA__)
 #define VECTOR_BYTES 32
 #define TILE_ROWS 6 /* 6 x 2 accumulators of 16 registers */

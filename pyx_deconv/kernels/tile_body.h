@@ -22,7 +22,8 @@ static inline void TILE(
             const vector right = *(const unaligned *)(lanes + LANES);
 #pragma GCC unroll 16
             for (int i = 0; i < TILE_ROWS; i++) {
-                const vector x = row[i][k * row_step] - (vector){0}; /* a splat; 0 + x would cost an addition (-0.0) */
+                /* A splat: 0 + x would cost an addition, because of -0.0. */
+                const vector x = row[i][k * row_step] - (vector){0};
                 sum[i][0] += x * left;
                 sum[i][1] += x * right;
             }

@@ -1,0 +1,39 @@
+"""The transposed convolution for NumPy: compiled, exact, and the same in every framework's conventions.
+
+The package, from what is called to what computes:
+
+====================  ==================================================================================
+``functional``        ``conv_transpose``, ``conv`` and their gradients: what they promise
+``_execution``        how a call becomes a result: plan from the shapes, allocate, call a kernel
+``settings``          ``solve_settings``: the size rule read backwards
+``geometry``          the size rule: sizes and crops of every convention, ``output_size``
+``threads``           how many threads the kernels use
+``_arguments``        what a caller may pass, and what the errors say
+``kernels``           the compiled loops; they trust what reaches them
+====================  ==================================================================================
+
+Every import goes down this table, never up.
+"""
+
+from pyx_deconv import geometry
+from pyx_deconv.functional import Gradients, conv, conv_backward, conv_transpose, conv_transpose_backward
+from pyx_deconv.geometry import output_size
+from pyx_deconv.settings import Setting, solve_settings
+from pyx_deconv.threads import get_num_threads, num_threads, set_num_threads
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Gradients",
+    "Setting",
+    "conv",
+    "conv_backward",
+    "conv_transpose",
+    "conv_transpose_backward",
+    "geometry",
+    "get_num_threads",
+    "num_threads",
+    "output_size",
+    "set_num_threads",
+    "solve_settings",
+]

@@ -1,0 +1,253 @@
+"""The part of the demo that enlarges a photograph: the kernels, the gradients, the files.
+
+Pillow and scikit-image are imported where they are used, and never by ``import pyx_deconv``.
+"""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+import pyx_deconv as pxd
+
+__all__ = [
+    "EYE",
+    "INTERPOLATIONS",
+    "DemoError",
+    "Enlargement",
+    "adjoint_errors",
+    "comparison",
+    "load",
+    "make_folder",
+    "resized_by_pillow",
+    "save",
+    "taps",
+    "to_bytes",
+]
+
+LONGEST_SIDE = 2000  # of a larger photograph the middle is used
+DETAIL, ZOOM = 64, 8  # the comparison shows a square of so many pixels, so many times as large
+EYE = (115, 172)  # row and column of what is shown of scikit-image's cat
+
+
+class DemoError(Exception):
+    """Something that whoever called the demo can mend; the message is one line."""
+
+
+def _nearest(distance: NDArray[Any]) -> NDArray[Any]:
+    return np.where(distance < 0.5, 1.0, 0.0)
+
+
+def _linear(distance: NDArray[Any]) -> NDArray[Any]:
+    return np.asarray(np.maximum(1 - distance, 0))
+
+
+def _cubic(distance: NDArray[Any], a: float = -0.5) -> NDArray[Any]:
+    """R. G. Keys, "Cubic convolution interpolation for digital image processing", 1981, equation 15."""
+    d = distance
+    near = (a + 2) * d**3 - (a + 3) * d**2 + 1
+    far = a * (d**3 - 5 * d**2 + 8 * d - 4)
+    return np.where(d < 1, near, np.where(d < 2, far, 0))
+
+
+class Interpolation(NamedTuple):
+    """A formula over the distance from an input pixel, and the distance from which on it is 0."""
+
+    reach: float
+    formula: Callable[[NDArray[Any]], NDArray[Any]]
+
+
+INTERPOLATIONS = {
+    "nearest": Interpolation(0.5, _nearest),
+    "bilinear": Interpolation(1, _linear),
+    "bicubic": Interpolation(2, _cubic),
+}
+
+
+def taps(method: str, factor: int) -> NDArray[np.float64]:
+    """Sample an interpolation formula where the output pixels lie.
+
+    Parameters
+    ----------
+    method : {"nearest", "bilinear", "bicubic"}
+        A key of ``INTERPOLATIONS``.
+    factor : int
+        The enlargement, which is the stride of the transposed convolution.
+
+    Returns
+    -------
+    ndarray, (kernel_size,)
+        The kernel along one axis. Pixel centres lie at half-integers: output pixel j lies over the place
+        (j + 1/2) / factor - 1/2 of the input. The taps that meet at one output pixel, every factor-th of the
+        kernel, sum to one.
+
+    Examples
+    --------
+    >>> from pyx_deconv._demo_photograph import taps
+    >>> taps("bilinear", 2)
+    array([0.25, 0.75, 0.75, 0.25])
+    """
+    reach, formula = INTERPOLATIONS[method]
+    covered = int(2 * reach * factor)
+    size = covered - (covered - factor) % 2  # odd or even as the factor, so that both ends are cropped alike
+    return np.asarray(formula(np.abs(np.arange(size) - (size - 1) / 2) / factor), np.float64)
+
+
+class Enlargement(NamedTuple):
+    """One enlargement as the arguments of a depthwise `pyx_deconv.conv_transpose`.
+
+    Beyond its borders the picture goes on with its outermost pixels. So the borders are interpolated as
+    everything else is, where zeros would darken them; and with the pixels in x, not a division in the end, it
+    stays a linear map of x, of which the gradients are checked.
+    """
+
+    x: NDArray[Any]  # (height + 2 * margin, width + 2 * margin, channels)
+    weight: NDArray[Any]  # (channels, 1, kernel_size, kernel_size)
+    settings: dict[str, Any]
+
+    @classmethod
+    def of(cls, picture: NDArray[Any], method: str, factor: int) -> "Enlargement":
+        """Prepare a picture (height, width, channels); the result is ``factor`` times as high and wide."""
+        line = taps(method, factor).astype(picture.dtype)
+        margin = int(INTERPOLATIONS[method].reach)
+        channels = picture.shape[-1]
+        return cls(
+            np.pad(picture, ((margin, margin), (margin, margin), (0, 0)), mode="edge"),
+            np.tile(np.outer(line, line), (channels, 1, 1, 1)),
+            {
+                "stride": factor,
+                "padding": (len(line) - factor) // 2 + margin * factor,
+                "groups": channels,
+                "data_format": "channels_last",
+            },
+        )
+
+    def __call__(self) -> NDArray[Any]:
+        return pxd.conv_transpose(self.x, self.weight, **self.settings)
+
+
+def adjoint_errors(enlargement: Enlargement, seed: int = 0) -> tuple[float, float, float]:
+    """Check that ``<conv_transpose(x, weight), g>`` equals ``<x, grad_x>`` and ``<weight, grad_weight>``.
+
+    Parameters
+    ----------
+    enlargement : Enlargement
+        What to differentiate, in float64.
+    seed : int, default: 0
+        Of the random g, between 0 and 1.
+
+    Returns
+    -------
+    product, error_x, error_weight : float
+        The first of the three products, and the relative distance of the others from it.
+    """
+    y = enlargement()
+    g = np.random.default_rng(seed).random(y.shape)
+    x, weight, settings = enlargement
+    gradients = pxd.conv_transpose_backward(g, x, weight, needs=("x", "weight"), **settings)
+    product = float(np.vdot(y, g))
+    others = float(np.vdot(x, gradients.x)), float(np.vdot(weight, gradients.weight))
+    error_x, error_weight = (abs(other - product) / (abs(product) or 1.0) for other in others)
+    return product, error_x, error_weight
+
+
+# --- files --------------------------------------------------------------------------------------------------
+
+
+def load(path: Path | None) -> tuple[NDArray[np.uint8], str]:
+    """Read a photograph as (height, width, 3) and name it; without a path, scikit-image's cat."""
+    from PIL import Image, ImageOps
+
+    if path is None:
+        from skimage import data
+
+        return np.asarray(data.chelsea(), np.uint8), "scikit-image's cat"
+    try:
+        with Image.open(path) as image:
+            if image.mode.startswith(("I", "F")):
+                raise DemoError(
+                    f"{path} has more than 8 bits per channel (mode {image.mode}): save it with 8"
+                )
+            photo = np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise DemoError(f"cannot read {path}: {_reason(error)}") from error
+    top, left = (max(side - LONGEST_SIDE, 0) // 2 for side in photo.shape[:2])
+    name = f"the middle of {path.name}" if top or left else path.name
+    return photo[top : top + LONGEST_SIDE, left : left + LONGEST_SIDE], name
+
+
+def make_folder(folder: Path) -> None:
+    """Make the folder of the pictures, if it is missing."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DemoError(f"cannot make the folder {folder}: {_reason(error)}") from error
+
+
+def save(picture: NDArray[np.uint8], path: Path) -> None:
+    """Write a PNG file whole or not at all."""
+    from PIL import Image
+
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        try:
+            Image.fromarray(picture).save(partial, format="PNG")
+            os.replace(partial, path)
+        finally:
+            partial.unlink(missing_ok=True)
+    except OSError as error:
+        raise DemoError(f"cannot write {path}: {_reason(error)}") from error
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error).partition("\n")[0]
+
+
+# --- pictures -----------------------------------------------------------------------------------------------
+
+
+def to_bytes(picture: NDArray[Any]) -> NDArray[np.uint8]:
+    """Round to 0..255; a cubic overshoots at sharp edges."""
+    return np.asarray(np.clip(np.rint(picture), 0, 255), np.uint8)
+
+
+def resized_by_pillow(picture: NDArray[Any], factor: int, method: str) -> NDArray[Any]:
+    """Enlarge with Pillow's own resize, in float32.
+
+    Its bicubic has the same parameter, a = -1/2. Near the borders it leaves out the taps beyond them and
+    divides by the sum of the others, so there its bicubic, but not its bilinear, differs from `Enlargement`.
+    """
+    from PIL import Image
+
+    height, width = picture.shape[:2]
+    channels = [
+        Image.fromarray(np.ascontiguousarray(channel, np.float32)).resize(
+            (width * factor, height * factor), Image.Resampling[method.upper()]
+        )
+        for channel in np.moveaxis(picture, -1, 0)
+    ]
+    return np.stack([np.asarray(channel) for channel in channels], axis=-1)
+
+
+def comparison(photo: NDArray[np.uint8], centre: tuple[int, int]) -> NDArray[np.uint8]:
+    """Show a detail of a photograph enlarged by every interpolation, side by side, with labels."""
+    from PIL import Image, ImageDraw, ImageFont
+
+    rows, columns = (
+        slice(start := max(min(middle - DETAIL // 2, side - DETAIL), 0), start + DETAIL)
+        for middle, side in zip(centre, photo.shape[:2], strict=True)
+    )
+    detail = photo[rows, columns].astype(np.float32)
+    gap, label = 8, 36
+    height, width = (ZOOM * side for side in detail.shape[:2])
+    sheet = Image.new("RGB", (gap + len(INTERPOLATIONS) * (width + gap), label + height + gap), "white")
+    draw = ImageDraw.Draw(sheet)
+    for number, method in enumerate(INTERPOLATIONS):
+        left = gap + number * (width + gap)
+        sheet.paste(Image.fromarray(to_bytes(Enlargement.of(detail, method, ZOOM)())), (left, label))
+        name = f"{method} x{ZOOM}" + (": the pixels of the original" if method == "nearest" else "")
+        draw.text((left, label // 2), name, fill="black", font=ImageFont.load_default(20), anchor="lm")
+    return np.asarray(sheet)
