@@ -3,6 +3,7 @@
 PYX_DECONV_OPENMP=0   builds without threads (so does, with a warning, a compiler that has no OpenMP)
 PYX_DECONV_CHECKED=1  builds with bounds checks on every index, for the tests
 """
+
 import os
 import platform
 import sys
@@ -22,9 +23,9 @@ OPENMP = os.environ.get("PYX_DECONV_OPENMP") != "0"
 BUILD = f"build/cython-{Cython.__version__}" + "-checked" * CHECKED + "-serial" * (not OPENMP)
 
 INSTRUCTION_SETS = {
-    "baseline": [],     # what the compiler targets by itself: SSE2, NEON
-    "x86_64_v3": ["-march=x86-64-v3"],      # AVX2, FMA, F16C
-    "x86_64_v4": ["-march=x86-64-v4", "-mprefer-vector-width=512"],     # AVX-512
+    "baseline": [],  # what the compiler targets by itself: SSE2, NEON
+    "x86_64_v3": ["-march=x86-64-v3"],  # AVX2, FMA, F16C
+    "x86_64_v4": ["-march=x86-64-v4", "-mprefer-vector-width=512"],  # AVX-512
 }
 # -O3: at -O2 the register tile can lose a factor of three. The warnings are about code that Cython generates.
 FLAGS = ["-O3", "-g0", "-Wno-maybe-uninitialized", "-Wno-unused-function"]
@@ -41,7 +42,7 @@ def compiles(source, flags, link=()):
         try:
             objects = compiler.compile([path], output_dir=folder, extra_postargs=list(flags))
             compiler.link_executable(objects, os.path.join(folder, "probe"), extra_postargs=list(link))
-        except Exception as error:      # each kind of compiler raises its own
+        except Exception as error:  # each kind of compiler raises its own
             print(f"probe {' '.join(flags)}: {error}", file=sys.stderr)
             return False
     return True
@@ -53,7 +54,9 @@ def openmp_flags():
         return [], []
     compile_flags = ["-Xpreprocessor", "-fopenmp"] if sys.platform == "darwin" else ["-fopenmp"]
     link_flags = ["-lomp"] if sys.platform == "darwin" else ["-fopenmp"]
-    if compiles("#include <omp.h>\nint main(void) { return omp_get_max_threads() < 1; }\n", compile_flags, link_flags):
+    if compiles(
+        "#include <omp.h>\nint main(void) { return omp_get_max_threads() < 1; }\n", compile_flags, link_flags
+    ):
         return compile_flags, link_flags
     warnings.warn("This compiler has no OpenMP: pyx_deconv will run on one thread.", stacklevel=2)
     return [], []
@@ -67,15 +70,24 @@ def extensions():
         if flags and not (x86_64 and compiles("int main(void) { return 0; }\n", flags)):
             continue
         extension = Extension(
-            f"pyx_deconv.kernels.{name}", ["pyx_deconv/kernels/engine.pyx"], include_dirs=["pyx_deconv/kernels"],
+            f"pyx_deconv.kernels.{name}",
+            ["pyx_deconv/kernels/engine.pyx"],
+            include_dirs=["pyx_deconv/kernels"],
             depends=glob("pyx_deconv/kernels/*.h") + glob("pyx_deconv/kernels/*.pxi"),
             define_macros=[("PYX_DECONV_CHECKED", str(int(CHECKED)))],
-            extra_compile_args=FLAGS + flags + compile_flags, extra_link_args=link_flags)
+            extra_compile_args=FLAGS + flags + compile_flags,
+            extra_link_args=link_flags,
+        )
         # The module's name stands in the C file, so each variant has one of its own.
-        yield from cythonize([extension], build_dir=f"{BUILD}/{name}",
-                             compiler_directives={"boundscheck": CHECKED, "show_performance_hints": False})
+        yield from cythonize(
+            [extension],
+            build_dir=f"{BUILD}/{name}",
+            compiler_directives={"boundscheck": CHECKED, "show_performance_hints": False},
+        )
 
 
 if __name__ == "__main__":
-    setup(ext_modules=list(extensions()),
-          options={"build": {"build_base": BUILD}, "build_ext": {"parallel": os.cpu_count()}})
+    setup(
+        ext_modules=list(extensions()),
+        options={"build": {"build_base": BUILD}, "build_ext": {"parallel": os.cpu_count()}},
+    )

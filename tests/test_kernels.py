@@ -1,4 +1,4 @@
-"""The compiled kernels: each instruction set, the 16-bit formats, bounded scratch memory, and the bounds checks."""
+"""The compiled kernels: instruction sets, the 16-bit formats, bounded scratch memory, bounds checks."""
 
 import os
 import subprocess
@@ -12,7 +12,7 @@ import pyx_deconv as pxd
 from pyx_deconv import kernels
 from pyx_deconv.geometry import Axis
 
-# Run in a fresh interpreter for each instruction set: compares every pass and both 16-bit formats with plain NumPy.
+# Run in a fresh interpreter for each instruction set: every pass, and both 16-bit formats, against NumPy.
 INSTRUCTION_SET_CHECK = """
 import numpy as np, pyx_deconv as pxd, reference
 from pyx_deconv import kernels
@@ -20,15 +20,18 @@ assert kernels.instruction_set == {name!r}, kernels.instruction_set
 rng = np.random.default_rng(0)
 for dtype, tolerance in (("float32", 1e-5), ("float64", 1e-12), ("complex64", 1e-5), ("complex128", 1e-12)):
     for rank, groups, channels, data_format in (
-            (1, 1, (37, 70), "channels_first"), (2, 2, (6, 66), "channels_last"), (3, 3, (9, 3), "channels_first")):
+            (1, 1, (37, 70), "channels_first"), (2, 2, (6, 66), "channels_last"),
+            (3, 3, (9, 3), "channels_first")):
         def draw(*shape):
             return (rng.standard_normal(shape) + 1j * rng.standard_normal(shape)).astype(dtype) \\
                 if dtype.startswith("complex") else rng.standard_normal(shape).astype(dtype)
         size = (7, 6, 5)[:rank]
         x = draw(2, channels[0], *size) if data_format == "channels_first" else draw(2, *size, channels[0])
         weight, bias = draw(channels[0], channels[1] // groups, *(4, 3, 2)[:rank]), draw(channels[1])
-        settings = dict(stride=(3, 2, 1)[:rank], padding=1, dilation=(1, 2, 3)[:rank], groups=groups, data_format=data_format)
-        y, want = pxd.conv_transpose(x, weight, bias, **settings), reference.conv_transpose(x, weight, bias, **settings)
+        settings = dict(stride=(3, 2, 1)[:rank], padding=1, dilation=(1, 2, 3)[:rank], groups=groups,
+                        data_format=data_format)
+        y = pxd.conv_transpose(x, weight, bias, **settings)
+        want = reference.conv_transpose(x, weight, bias, **settings)
         assert np.abs(y - want).max() < tolerance * np.abs(want).max() * 10
         g = draw(*y.shape)
         for got, want in zip(pxd.conv_transpose_backward(g, x, weight, **settings),
@@ -132,7 +135,7 @@ def test_bounds_checks_see_a_workspace_that_is_too_small(monkeypatch, threads):
             )
 
 
-# (batch, coarse channels, fine channels, groups, size, kernel, stride): layers of real networks, and awkward ones
+# (batch, coarse channels, fine channels, groups, size, kernel, stride): of real networks, and awkward ones
 LAYERS = {
     "DCGAN 4x4": (16, 1024, 512, 1, (4, 4), (4, 4), 2),
     "U-Net 224": (1, 128, 64, 1, (224, 224), (2, 2), 2),

@@ -1,0 +1,83 @@
+# Every target sets itself up in .venv, from Python >= 3.11 with venv and a C compiler; a second run is quick.
+# What runs is the installed package, never the source tree: sources -> wheel -> .venv.
+#   PYTHON=python3.12     the interpreter to use (default: the first that will do)
+#   BUILD_FLAGS=-v        show the compiler's output
+#   PYTEST_ARGS=...       what to test instead of everything
+
+.NOTPARALLEL:
+.DELETE_ON_ERROR:
+.PHONY: help demo test notebooks lint tools clean
+
+VENV := .venv
+BIN := $(CURDIR)/$(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+SUITABLE := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 python; do \
+    $$p -c '$(SUITABLE)' 2>/dev/null && { echo $$p; break; }; done)
+PYTEST_ARGS := --pyargs . pyx_deconv
+SOURCES := setup.py pyproject.toml $(wildcard $(foreach e,py pyi pyx pxd pxi h,pyx_deconv/*.$e pyx_deconv/*/*.$e))
+
+help:
+	@echo 'make demo        enlarge a photograph, answer the classic examples (under three minutes from nothing)'
+	@echo 'make test        run the tests and measure the coverage'
+	@echo 'make notebooks   run every notebook, leave them as HTML in build/notebooks, say how to open them'
+	@echo 'make lint        ruff, cython-lint, codespell; mends what it can'
+	@echo 'make tools       put tox and pre-commit into .venv: see CONTRIBUTING.md'
+	@echo 'make clean       remove .venv, .tox, build, demo-output and caches'
+
+demo: $(VENV)/extra-demo
+	$(BIN)/pyx-deconv demo
+
+# In tests/ neither pytest nor a child process finds the uncompiled tree. Several test processes share the cores, so
+# that waiting OpenMP threads have to sleep.
+test: $(VENV)/extra-test,bfloat16,demo
+	cd tests && OMP_WAIT_POLICY=passive $(BIN)/pytest -n auto --maxprocesses 8 \
+	    --cov --cov-config ../pyproject.toml $(PYTEST_ARGS)
+
+notebooks: $(VENV)/extra-notebooks
+	$(BIN)/jupyter nbconvert --execute --to html --output-dir build/notebooks notebooks/*.ipynb
+	@echo 'To work with them: $(VENV)/bin/jupyter lab notebooks'
+
+lint: tools
+	PRE_COMMIT_HOME=$(BIN)/../pre-commit $(BIN)/pre-commit run --all-files
+
+tools: $(VENV)/tools
+
+clean:
+	rm -rf $(VENV) .tox build demo-output *.egg-info .pytest_cache .ruff_cache .mypy_cache tests/.coverage* tests/.hypothesis
+	find pyx_deconv tests notebooks -name __pycache__ -prune -exec rm -rf {} +
+
+# --- the stamps -----------------------------------------------------------------------------------------------
+
+define CHECK_COMPILER
+import os, shutil, sys, sysconfig
+cc = (os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc").split()[0]
+if not shutil.which(cc):
+    sys.exit("There is no C compiler: %s was not found. Install one (Debian: apt install gcc) or set CC." % cc)
+if not os.path.exists(os.path.join(sysconfig.get_path("include"), "Python.h")):
+    sys.exit("Python.h was not found. Install the headers of %s (Debian: apt install python3-dev)." % sys.executable)
+endef
+export CHECK_COMPILER
+
+$(VENV)/python:
+	@'$(PYTHON)' -c '$(SUITABLE)' 2>/dev/null || { \
+	    echo 'Python 3.11 or later with venv is needed (Debian: apt install python3-venv). PYTHON=... names one.'; exit 1; }
+	@'$(PYTHON)' -c "$$CHECK_COMPILER"
+	'$(PYTHON)' -m venv --clear $(VENV)
+	@touch $@
+
+$(VENV)/wheel: $(VENV)/python $(SOURCES)
+	@echo 'Building the kernels ...'
+	@rm -rf $(VENV)/dist
+	$(PIP) wheel --no-deps --wheel-dir $(VENV)/dist $(BUILD_FLAGS) .
+	@$(PIP) install --quiet --no-deps --force-reinstall $(VENV)/dist/*.whl
+	@touch $@
+
+$(VENV)/extra-%: $(VENV)/wheel
+	@echo 'Installing what "$*" needs ...'
+	@$(PIP) install --quiet "$$(echo $(VENV)/dist/*.whl)[$*]"
+	@touch $@
+
+$(VENV)/tools: $(VENV)/python
+	@$(PIP) install --quiet 'tox>=4.30' 'pre-commit>=4'
+	@touch $@
