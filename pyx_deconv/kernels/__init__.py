@@ -1,5 +1,6 @@
 """The compiled kernels: ``scatter``, ``gather`` and ``weight_gradient`` on checked arrays.
 
+dispatch.py             which compiled variant is used, and its functions for each dtype
 plan.py                 how the work is cut, from shapes alone
 engine.pyx              the loops, compiled once per instruction set (baseline, x86_64_v3, x86_64_v4):
   pixels.pxi              blocks of pixels, and packing them
@@ -20,23 +21,15 @@ the weight (coarse channels, fine channels // groups, *kernel).
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable
 from functools import lru_cache
-from importlib import import_module
 from math import prod
-from types import ModuleType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-try:
-    from . import baseline, plan
-except ImportError as error:
-    raise ImportError(
-        "the kernels are not compiled: install pyx_deconv (pip install .) and run it outside its sources"
-    ) from error
+from . import plan
+from .dispatch import ARITHMETIC, Arithmetic, available_instruction_sets, engine, instruction_set
 
 if TYPE_CHECKING:
     from ..geometry import Axis
@@ -44,77 +37,15 @@ if TYPE_CHECKING:
     Array = NDArray[Any]
     Axes = tuple[Axis, ...]
 
-LEVELS = {"baseline": 0, "x86_64_v3": 3, "x86_64_v4": 4}  # the processor's level that each needs, least first
-
-
-def available_instruction_sets() -> list[str]:
-    """The instruction sets that were built and that this processor has, best last."""
-    level = baseline.x86_64_level()
-    names = [name for name, least in LEVELS.items() if least <= level or not least]
-    return [name for name in names if _built(name)]
-
-
-def _built(name: str) -> bool:
-    try:
-        import_module(f"{__name__}.{name}")
-    except ModuleNotFoundError:
-        return False
-    return True
-
-
-def _choose() -> str:
-    available = available_instruction_sets()
-    wanted = os.environ.get("PYX_DECONV_INSTRUCTION_SET") or available[-1]
-    if wanted not in available:
-        raise ImportError(
-            f"PYX_DECONV_INSTRUCTION_SET={wanted!r} must be one of {', '.join(available)} on this machine"
-        )
-    return wanted
-
-
-class Arithmetic(NamedTuple):
-    """The compiled functions for one dtype, and how its numbers lie in memory."""
-
-    real: np.dtype[Any]  # computed in
-    stored: np.dtype[Any]  # one part of a number in memory, as the compiled functions see it
-    parts: int  # 2 for complex
-    tile: plan.Tile
-    pack_weight: Callable[..., bool]
-    correlate: Callable[..., None]
-    weight_gradient: Callable[..., None]
-    sum_chunks: Callable[..., None]
-
-
-# dtype: (number type in memory, computed in, parts); float16 and bfloat16 are seen through their bits
-STORED = {
-    "float32": ("float", np.float32, 1),
-    "float64": ("double", np.float64, 1),
-    "complex64": ("float", np.float32, 2),
-    "complex128": ("double", np.float64, 2),
-    "float16": ("half", np.uint16, 1),
-    "bfloat16": ("bfloat", np.int16, 1),
-}
-
-
-def _arithmetic(engine: ModuleType, name: str) -> Arithmetic:
-    c_name, stored, parts = STORED[name]
-    real, c_real = (np.float64, "double") if c_name == "double" else (np.float32, "float")
-    itemsize = np.dtype(real).itemsize
-    return Arithmetic(
-        np.dtype(real),
-        np.dtype(stored),
-        parts,
-        plan.Tile(engine.tile_rows, engine.tile_bytes // itemsize, itemsize),
-        engine.pack_weight[f"{c_name}|{c_real}"],
-        engine.correlate[f"{c_name}|{c_real}"],
-        engine.weight_gradient[f"{c_name}|{c_real}"],
-        engine.sum_chunks[f"{c_real}|{c_name}"],
-    )
-
-
-instruction_set = _choose()
-engine = import_module(f"{__name__}.{instruction_set}")
-ARITHMETIC = {name: _arithmetic(engine, name) for name in STORED}
+__all__ = [
+    "ARITHMETIC",
+    "available_instruction_sets",
+    "engine",
+    "gather",
+    "instruction_set",
+    "scatter",
+    "weight_gradient",
+]
 
 # (batch, channels, *spatial) as (batch, channels, z, y, x, part)
 _SIX = {rank: (slice(None), slice(None), *(None,) * (3 - rank), ..., None) for rank in (1, 2, 3)}

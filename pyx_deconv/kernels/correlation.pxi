@@ -140,7 +140,10 @@ cdef int correlate_phase(CorrelationPlan plan, Py_ssize_t phase, const Box *task
     cdef Py_ssize_t step = TILE_ROWS if finite else 1
     cdef Py_ssize_t tile_index, first, used, segments, reached, tz, ty, tx, i
     cdef Py_ssize_t index[4]
+    cdef Py_ssize_t next_pixel[4]
     cdef Py_ssize_t pixel[MAX_ROWS][4]
+    cdef Py_ssize_t low[4]
+    cdef Py_ssize_t high[4]
     cdef const real_t *row
     cdef const real_t *rows[MAX_SEGMENTS * MAX_ROWS]
     cdef Py_ssize_t offsets[MAX_SEGMENTS]
@@ -151,17 +154,27 @@ cdef int correlate_phase(CorrelationPlan plan, Py_ssize_t phase, const Box *task
     clip(&mine, 1, plan.phase_z[index[1], 2], plan.phase_z[index[1], 3])
     clip(&mine, 2, plan.phase_y[index[2], 2], plan.phase_y[index[2], 3])
     clip(&mine, 3, plan.phase_x[index[3], 2], plan.phase_x[index[3], 3])
+    for axis in range(4):
+        next_pixel[axis] = box.start[axis]
     for tile_index in range((volume(&box) + step - 1) // step):
         first = tile_index * step
         used = min(step, volume(&box) - first)
         for i in range(used):
-            unravel_box(first + i, &box, pixel[i])
-            for axis in range(1, 4):
-                pixel[i][axis] *= plan.source_step[axis]
+            for axis in range(4):
+                pixel[i][axis] = next_pixel[axis] * plan.source_step[axis]
+                low[axis] = pixel[i][axis] if i == 0 else min(low[axis], pixel[i][axis])
+                high[axis] = pixel[i][axis] if i == 0 else max(high[axis], pixel[i][axis])
+            advance(next_pixel, &box)
         segments = 0
         for tz in range(mine.start[1], mine.start[1] + mine.size[1]):
+            if high[1] + plan.tap_z[tz, 1] < 0 or low[1] + plan.tap_z[tz, 1] >= plan.source_size[1]:
+                continue
             for ty in range(mine.start[2], mine.start[2] + mine.size[2]):
+                if high[2] + plan.tap_y[ty, 1] < 0 or low[2] + plan.tap_y[ty, 1] >= plan.source_size[2]:
+                    continue
                 for tx in range(mine.start[3], mine.start[3] + mine.size[3]):
+                    if high[3] + plan.tap_x[tx, 1] < 0 or low[3] + plan.tap_x[tx, 1] >= plan.source_size[3]:
+                        continue
                     reached = 0
                     for i in range(used):
                         row = locate(plan, pixel[i][0], pixel[i][1] + plan.tap_z[tz, 1],

@@ -41,6 +41,16 @@ cdef inline void unravel_box(Py_ssize_t flat, const Box *box, Py_ssize_t *index)
         index[axis] += box.start[axis]
 
 
+cdef inline void advance(Py_ssize_t *pixel, const Box *box) noexcept nogil:
+    # The next pixel of the box; after the last, the first.
+    cdef int axis
+    for axis in range(3, -1, -1):
+        pixel[axis] += 1
+        if pixel[axis] < box.start[axis] + box.size[axis]:
+            return
+        pixel[axis] = box.start[axis]
+
+
 cdef inline void clip(Box *box, int axis, Py_ssize_t low, Py_ssize_t high) noexcept nogil:
     # The part of the box within [low, high) along one axis.
     cdef Py_ssize_t start = max(box.start[axis], low)
