@@ -55,9 +55,9 @@ def _usable_processors() -> int:
 
 
 _processors = _usable_processors()
-_most = max(
-    64, 4 * (os.cpu_count() or 1)
-)  # more threads than an operating system grants would end the process
+# More threads than the operating system grants would end the process.
+_most = max(64, 4 * (os.cpu_count() or 1))
+_told = "OMP_NUM_THREADS" in os.environ  # OpenMP, too, reads it only once
 
 
 def _checked(n: int) -> int:
@@ -120,7 +120,7 @@ def get_num_threads() -> int:
     if chosen:
         return chosen
     limit: int = engine.openmp_max_threads()
-    return min(limit, _most if "OMP_NUM_THREADS" in os.environ else _processors)
+    return min(limit, _most if _told else _processors)
 
 
 @contextmanager

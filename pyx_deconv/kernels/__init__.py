@@ -23,6 +23,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from math import prod
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -49,6 +50,10 @@ __all__ = [
 
 # (batch, channels, *spatial) as (batch, channels, z, y, x, part)
 _SIX = {rank: (slice(None), slice(None), *(None,) * (3 - rank), ..., None) for rank in (1, 2, 3)}
+
+
+# numpy.dtype.name is made anew each time it is asked for, which takes as long as a small kernel.
+_name = lru_cache(maxsize=64)(attrgetter("name"))
 
 
 def _map(array: Array, stored: np.dtype[Any]) -> Array:
@@ -133,7 +138,7 @@ def _correlate(
     threads: int,
     conjugate: bool,
 ) -> None:
-    dtype = target.dtype.name
+    dtype = _name(target.dtype)
     arithmetic = ARITHMETIC[dtype]
     real, stored = arithmetic.real, arithmetic.stored
     parts = arithmetic.parts
@@ -237,7 +242,7 @@ def _weight_gradient_plan(
 
 def weight_gradient(coarse: Array, fine: Array, weight: Array, axes: Axes, groups: int, threads: int) -> None:
     """Fill the C-contiguous ``weight`` with the sum over pixels of conj(coarse) * fine."""
-    dtype = weight.dtype.name
+    dtype = _name(weight.dtype)
     arithmetic = ARITHMETIC[dtype]
     real, stored = arithmetic.real, arithmetic.stored
     coarse_map, fine_map = _map(coarse, stored), _map(fine, stored)
