@@ -8,6 +8,7 @@ engine.pyx              the loops, compiled once per instruction set (baseline, 
   weight_gradient.pxi     weight gradients
 tile.h, tile_body.h     the register tile
 storage.h               float16 and bfloat16
+transpose.h             channels of a line of pixels side by side
 platform.h              what the processor and the build can do
 
 The best instruction set that the processor has is chosen at import; the environment variable

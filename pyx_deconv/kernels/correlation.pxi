@@ -203,8 +203,9 @@ cdef int store_phase(CorrelationPlan plan, Py_ssize_t phase, const Box *task, re
                      stored_t[:, :, :, :, :, :] target) except -1 nogil:
     # target at channels [channel, channel + channels) = sums + bias, along whichever axis is contiguous
     cdef Py_ssize_t bits = plan.parts - 1, step = plan.target_step[3], line = sums
-    cdef Py_ssize_t n, z, y, x, c, target_z, target_y, first
+    cdef Py_ssize_t n, z, y, x, c, i, j, k, xs, cs, first_x, first_c, target_z, target_y, first
     cdef Py_ssize_t index[4]
+    cdef real_t turned[TURNED * TURNED]
     cdef Box box
     cdef stored_t *pixel
     cdef bint channels_last = (target.strides[1] == plan.parts * <Py_ssize_t>sizeof(stored_t)
@@ -223,11 +224,20 @@ cdef int store_phase(CorrelationPlan plan, Py_ssize_t phase, const Box *task, re
                         for c in range(channels):
                             store(work[line + x * plan.channel_block + c] + bias[channel + c], &pixel[c])
                 else:
-                    for c in range(channels):
-                        for x in range(box.size[3]):
-                            store(work[line + x * plan.channel_block + c] + bias[channel + c],
-                                  &target[n, (channel + c) >> bits, target_z, target_y, first + x * step,
-                                          (channel + c) & bits])
+                    for i in range((box.size[3] + TURNED - 1) // TURNED):
+                        first_x = i * TURNED
+                        xs = min(TURNED, box.size[3] - first_x)
+                        for j in range((channels + TURNED - 1) // TURNED):
+                            first_c = j * TURNED
+                            cs = min(TURNED, channels - first_c)
+                            transpose(&work[line + first_x * plan.channel_block + first_c], plan.channel_block, xs, cs,
+                                      turned, TURNED)
+                            for c in range(cs):
+                                k = channel + first_c + c
+                                for x in range(xs):
+                                    store(turned[c * TURNED + x] + bias[k],
+                                          &target[n, k >> bits, target_z, target_y, first + (first_x + x) * step,
+                                                  k & bits])
                 line += box.size[3] * plan.channel_block
     return 0
 

@@ -47,9 +47,16 @@ cdef extern from "tile.h" nogil:
                      const double *panel, const Py_ssize_t *offsets, Py_ssize_t panel_step,
                      double *c, Py_ssize_t c_step)
 
+cdef extern from "transpose.h" nogil:
+    void transpose_float(const float *source, Py_ssize_t source_step, Py_ssize_t rows, Py_ssize_t columns,
+                         float *target, Py_ssize_t target_step)
+    void transpose_double(const double *source, Py_ssize_t source_step, Py_ssize_t rows, Py_ssize_t columns,
+                          double *target, Py_ssize_t target_step)
+
 cdef enum:
     MAX_ROWS = 16       # at least TILE_ROWS
     MAX_SEGMENTS = 64   # taps or lines gathered before the tile is called: the pointers stay in L1
+    TURNED = 32         # channels and pixels that are transposed at a time on their way out
 
 tile_rows = TILE_ROWS
 tile_bytes = TILE_BYTES
@@ -94,6 +101,14 @@ cdef inline void tile(Py_ssize_t segments, Py_ssize_t depth, Py_ssize_t used_row
         tile_float(segments, depth, used_rows, rows, row_step, panel, offsets, panel_step, c, c_step)
     else:
         tile_double(segments, depth, used_rows, rows, row_step, panel, offsets, panel_step, c, c_step)
+
+
+cdef inline void transpose(const real_t *source, Py_ssize_t source_step, Py_ssize_t rows, Py_ssize_t columns,
+                           real_t *target, Py_ssize_t target_step) noexcept nogil:
+    if real_t is float:
+        transpose_float(source, source_step, rows, columns, target, target_step)
+    else:
+        transpose_double(source, source_step, rows, columns, target, target_step)
 
 
 def openmp_version():
