@@ -208,8 +208,7 @@ cdef int store_phase(CorrelationPlan plan, Py_ssize_t phase, const Box *task, re
     cdef real_t turned[TURNED * TURNED]
     cdef Box box
     cdef stored_t *pixel
-    cdef bint channels_last = (target.strides[1] == plan.parts * <Py_ssize_t>sizeof(stored_t)
-                               and target.strides[5] == <Py_ssize_t>sizeof(stored_t))
+    cdef bint channels_contiguous = side_by_side(target)
     if not phase_box(plan, phase, task, index, &box):
         return 0
     first = plan.phase_x[index[3], 0] + box.start[3] * step
@@ -218,7 +217,7 @@ cdef int store_phase(CorrelationPlan plan, Py_ssize_t phase, const Box *task, re
             target_z = plan.phase_z[index[1], 0] + z * plan.target_step[1]
             for y in range(box.start[2], box.start[2] + box.size[2]):
                 target_y = plan.phase_y[index[2], 0] + y * plan.target_step[2]
-                if channels_last:
+                if channels_contiguous:
                     for x in range(box.size[3]):
                         pixel = &target[n, channel >> bits, target_z, target_y, first + x * step, 0]
                         for c in range(channels):

@@ -67,31 +67,45 @@ cdef inline void scale(Box *box, int axis, Py_ssize_t step, Py_ssize_t low, Py_s
     clip(box, axis, 0, size)
 
 
+cdef inline bint side_by_side(const stored_t[:, :, :, :, :, :] map) noexcept nogil:
+    # Whether the parts of a pixel's channels follow each other in memory.
+    return (map.strides[1] == map.shape[5] * <Py_ssize_t>sizeof(stored_t)
+            and (map.shape[5] == 1 or map.strides[5] == <Py_ssize_t>sizeof(stored_t)))
+
+
 cdef int pack_pixels(const stored_t[:, :, :, :, :, :] source, const Box *box, const Py_ssize_t *step,
                      Py_ssize_t channel, Py_ssize_t channels, Py_ssize_t width,
                      real_t[::1] target) except -1 nogil:
     # target[pixel of the box, width] = channels [channel, channel + channels) of every step-th pixel, then zeros
     cdef Py_ssize_t bits = source.shape[5] - 1     # parts are 1 or 2: shift and mask instead of divide
     cdef Py_ssize_t n, z, y, x, source_z, source_y, c, k, line = 0
-    cdef bint contiguous = bits == 0 and step[3] == 1 and source.strides[4] == <Py_ssize_t>sizeof(stored_t)
+    cdef bint pixels_contiguous = bits == 0 and step[3] == 1 and source.strides[4] == <Py_ssize_t>sizeof(stored_t)
+    cdef bint channels_contiguous = side_by_side(source)
+    cdef const stored_t *pixel
     cdef const stored_t *end
-    for n in range(box.size[0]):
+    for n in range(box.start[0], box.start[0] + box.size[0]):
         for z in range(box.size[1]):
             source_z = box.start[1] + z * step[1]
             for y in range(box.size[2]):
                 source_y = box.start[2] + y * step[2]
-                if contiguous and (stored_t is float or stored_t is double):
-                    end = &source[box.start[0] + n, channel + channels - 1, source_z, source_y,
-                                  box.start[3] + box.size[3] - 1, 0]
-                    transpose(<const real_t *>&source[box.start[0] + n, channel, source_z, source_y, box.start[3], 0],
-                              source.strides[1] // <Py_ssize_t>sizeof(stored_t), channels, box.size[3],
-                              &target[line], width)
+                if channels_contiguous:
+                    for x in range(box.size[3]):
+                        pixel = &source[n, channel >> bits, source_z, source_y, box.start[3] + x * step[3], 0]
+                        end = &source[n, (channel + channels - 1) >> bits, source_z, source_y,
+                                      box.start[3] + x * step[3], bits]
+                        for c in range(channels):
+                            load(&pixel[c], &target[line + x * width + c])
+                elif pixels_contiguous and (stored_t is float or stored_t is double):
+                    pixel = &source[n, channel, source_z, source_y, box.start[3], 0]
+                    end = &source[n, channel + channels - 1, source_z, source_y, box.start[3] + box.size[3] - 1, 0]
+                    transpose(<const real_t *>pixel, source.strides[1] // <Py_ssize_t>sizeof(stored_t), channels,
+                              box.size[3], &target[line], width)
                 else:
                     for c in range(channels):
                         k = line + c
                         for x in range(box.size[3]):
-                            load(&source[box.start[0] + n, (channel + c) >> bits, source_z, source_y,
-                                         box.start[3] + x * step[3], (channel + c) & bits], &target[k])
+                            load(&source[n, (channel + c) >> bits, source_z, source_y, box.start[3] + x * step[3],
+                                         (channel + c) & bits], &target[k])
                             k += width
                 for c in range(channels, width):
                     k = line + c
