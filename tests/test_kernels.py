@@ -158,8 +158,9 @@ def test_scratch_memory_is_bounded(layer, in_place, dtype):
     axes = tuple(Axis(n, (n - 1) * stride + k, k, stride, 1, 0) for n, k in zip(size, kernel, strict=True))
     itemsize = kernels.ARITHMETIC[dtype].real.itemsize
     plans = [
-        kernels._correlation_plan(True, axes, batch, groups, coarse, fine, in_place, dtype)[0],
-        kernels._correlation_plan(False, axes, batch, groups, fine, coarse, in_place, dtype)[0],
+        kernels._correlation_plan(scatters, axes, batch, groups, *channels, in_place, finite, dtype)[0]
+        for scatters, channels in ((True, (coarse, fine)), (False, (fine, coarse)))
+        for finite in (True, False)
     ]
     gradient, chunks, _ = kernels._weight_gradient_plan(
         axes, batch, groups, coarse, fine, (in_place, in_place), dtype

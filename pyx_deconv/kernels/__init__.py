@@ -4,9 +4,12 @@ dispatch.py             which compiled variant is used, and its functions for ea
 plan.py                 how the work is cut, from shapes alone
 engine.pyx              the loops, compiled once per instruction set (baseline, x86_64_v3, x86_64_v4):
   pixels.pxi              blocks of pixels, and packing them
-  correlation.pxi         forward passes and input gradients
+  correlation_plan.pxi    how a forward pass or an input gradient is cut
+  correlation.pxi         computed across target channels, with the register tile
+  lines.pxi               computed along lines of pixels, for few target channels
   weight_gradient.pxi     weight gradients
 tile.h, tile_body.h     the register tile
+lines.h, lines_body.h   the weighted sum of lines
 storage.h               float16 and bfloat16
 transpose.h             channels of a line of pixels side by side
 platform.h              what the processor and the build can do
@@ -89,6 +92,7 @@ def _correlation_plan(
     source_channels: int,
     target_channels: int,
     in_place: bool,
+    finite: bool,
     dtype: str,
 ) -> tuple[Any, bool, int]:
     """Return the plan (None: no tap reaches any output), whether outputs lie outside it, multiplications."""
@@ -105,6 +109,7 @@ def _correlation_plan(
         source_channels // groups * parts,
         target_channels // groups * parts,
         in_place,
+        finite and plan.few_channels(directions, target_channels // groups * parts, arithmetic.tile),
         arithmetic.tile,
     )
     return (
@@ -155,7 +160,10 @@ def _correlate(
         ),
         real,
     )
-    cut, gaps, multiplications = _correlation_plan(
+    # (group, coarse, fine, ...): the target of a scatter is the fine map
+    weights = _weight(weight, groups, stored)
+    weights = weights.swapaxes(1, 2) if scatters else weights
+    shapes = (
         scatters,
         axes,
         len(source),
@@ -163,25 +171,24 @@ def _correlate(
         source.shape[1],
         target.shape[1],
         _in_place(source_map, arithmetic),
-        dtype,
     )
+    cut, gaps, multiplications = _correlation_plan(*shapes, True, dtype)
     if gaps:
         target[...] = 0 if bias is None else bias.reshape(-1, *(1,) * len(axes))
     if cut is None:
         return
-    threads = _worth(threads, cut.tasks, multiplications)
-    weights = _weight(
-        weight, groups, stored
-    )  # (group, coarse, fine, ...): a scatter's target is the fine map
-    finite = arithmetic.pack_weight(
-        cut, weights.swapaxes(1, 2) if scatters else weights, conjugate, packed, threads
-    )
-    work = np.empty((threads, cut.work_size), real)
+    threads_used = _worth(threads, cut.tasks, multiplications)
+    finite = arithmetic.pack_weight(cut, weights, conjugate, packed, threads_used)
+    if cut.along_lines and not finite:  # which is seen while packing, and only tiles can compute
+        cut, _, multiplications = _correlation_plan(*shapes, False, dtype)
+        threads_used = _worth(threads, cut.tasks, multiplications)
+        arithmetic.pack_weight(cut, weights, conjugate, packed, threads_used)
+    work = np.empty((threads_used, cut.work_size), real)
     work[:, : cut.zeros] = 0
     shift = np.zeros(target.shape[1] * parts, real)
     if bias is not None:
         shift[:] = bias.astype(target.dtype if parts == 2 else real).view(real)
-    arithmetic.correlate(cut, source_map, packed, finite, shift, _map(target, stored), work, threads)
+    arithmetic.correlate(cut, source_map, packed, finite, shift, _map(target, stored), work, threads_used)
 
 
 def scatter(

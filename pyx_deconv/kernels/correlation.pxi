@@ -1,52 +1,9 @@
 # Forward passes and input gradients. Part of engine.pyx.
 
-cdef class CorrelationPlan:
-    """How one correlation is cut and which taps each phase has; filled by ``plan.py``, which explains the fields."""
-    cdef Py_ssize_t groups, parts, source_channels, target_channels, panels, taps
-    cdef Py_ssize_t kernel[3]
-    cdef Py_ssize_t source_size[4]
-    cdef Py_ssize_t target_size[4]     # in pixels of the largest phase
-    cdef Py_ssize_t source_step[4]
-    cdef Py_ssize_t target_step[4]
-    cdef Py_ssize_t tap_block[4]       # taps whose source pixels are packed together
-    cdef Py_ssize_t tap_blocks[4]
-    cdef Py_ssize_t tap_count[4]
-    cdef Py_ssize_t block[4]           # pixels of a task
-    cdef Py_ssize_t blocks[4]
-    cdef Py_ssize_t phase_count[4]
-    cdef Py_ssize_t phases, phase_block, phase_blocks, channel_block, channel_blocks, depth_block
-    cdef Py_ssize_t sums_offset        # in a thread's workspace, after the zeros and the packed source
-    cdef bint in_place
-    cdef readonly Py_ssize_t tasks, zeros, work_size
-    # per axis: rows (first output, outputs, first tap, last tap + 1) of a phase; rows (index, offset) of a tap
-    cdef const Py_ssize_t[:, ::1] phase_z, phase_y, phase_x, tap_z, tap_y, tap_x
-
-    def __init__(self, fields):
-        self.groups, self.parts, self.source_channels, self.target_channels = fields.channels
-        self.panels, self.taps, self.tasks, self.work_size = fields.sizes
-        self.kernel = fields.kernel
-        self.source_size = fields.source_size
-        self.target_size = fields.target_size
-        self.source_step = fields.source_step
-        self.target_step = fields.target_step
-        self.tap_block = fields.tap_block
-        self.tap_blocks = fields.tap_blocks
-        self.block = fields.block
-        self.blocks = fields.blocks
-        self.phase_count = fields.phase_count
-        self.phases, self.phase_block, self.phase_blocks = fields.phases
-        self.channel_block, self.channel_blocks, self.depth_block = fields.channel_blocks
-        self.zeros, self.sums_offset = fields.offsets
-        self.in_place = fields.in_place
-        self.phase_z, self.phase_y, self.phase_x = fields.phase_tables
-        self.tap_z, self.tap_y, self.tap_x = fields.tap_tables
-        self.tap_count = [1, len(self.tap_z), len(self.tap_y), len(self.tap_x)]
-
-
 cdef int pack_panel(CorrelationPlan plan, Py_ssize_t index, const stored_t[:, :, :, :, :, :, :] weight, bint conjugate,
                     real_t[::1] packed) except -1 nogil:
     # packed[group, panel, tap, source channel, lane]; returns 1 where a weight is infinite or NaN.
-    cdef Py_ssize_t lanes = TILE_BYTES // sizeof(real_t), bits = plan.parts - 1
+    cdef Py_ssize_t lanes = plan.lanes, bits = plan.parts - 1
     cdef Py_ssize_t group = index // plan.panels, m = index % plan.panels * lanes
     cdef Py_ssize_t tz, ty, tx, c, lane, part, k, first = index * plan.taps * plan.source_channels * lanes
     cdef real_t sign, value = 0, zero_if_finite = 0
@@ -87,22 +44,11 @@ def pack_weight(CorrelationPlan plan, const stored_t[:, :, :, :, :, :, :] weight
         return infinite == 0
 
 
-cdef inline int phase_box(CorrelationPlan plan, Py_ssize_t phase, const Box *task, Py_ssize_t *index,
-                          Box *box) except -1 nogil:
-    # The task's pixels that this phase has: later phases can have one output less along an axis.
-    unravel(phase, plan.phase_count, index)
-    box[0] = task[0]
-    clip(box, 1, 0, plan.phase_z[index[1], 1])
-    clip(box, 2, 0, plan.phase_y[index[2], 1])
-    clip(box, 3, 0, plan.phase_x[index[3], 1])
-    return volume(box) > 0
-
-
 cdef inline int add_products(CorrelationPlan plan, Py_ssize_t segments, Py_ssize_t depth, Py_ssize_t used,
                              const real_t **rows, const Py_ssize_t *offsets, const real_t[::1] packed, Py_ssize_t panel,
                              Py_ssize_t panels, real_t[::1] work, Py_ssize_t sums) except -1 nogil:
     # One row of tiles: the same pixels against each panel of channels.
-    cdef Py_ssize_t lanes = TILE_BYTES // sizeof(real_t), p
+    cdef Py_ssize_t lanes = plan.lanes, p
     cdef const real_t *end
     if segments == 0:
         return 0
@@ -134,7 +80,7 @@ cdef int correlate_phase(CorrelationPlan plan, Py_ssize_t phase, const Box *task
                          const real_t[::1] packed, Py_ssize_t panel, Py_ssize_t panels, real_t[::1] work,
                          Py_ssize_t sums) except -1 nogil:
     # work[sums + pixel * channel_block + lane] += the channels [channel, channel + depth) of this phase's taps
-    cdef Py_ssize_t lanes = TILE_BYTES // sizeof(real_t), group_channel = channel % plan.source_channels
+    cdef Py_ssize_t lanes = plan.lanes, group_channel = channel % plan.source_channels
     # Zeros stand in for pixels outside the source. An infinite weight would make NaN of them: then every pixel
     # takes a tile of its own, with just the taps that reach it.
     cdef Py_ssize_t step = TILE_ROWS if finite else 1
@@ -256,11 +202,11 @@ cdef inline int scale_by_taps(Box *box, int axis, Py_ssize_t step, const Py_ssiz
     return 0
 
 
-cdef int correlate_task(CorrelationPlan plan, Py_ssize_t task, const stored_t[:, :, :, :, :, :] source,
-                        const real_t[::1] packed, bint finite, const real_t[::1] bias,
-                        stored_t[:, :, :, :, :, :] target, real_t[::1] work) except -1 nogil:
+cdef int tiles_task(CorrelationPlan plan, Py_ssize_t task, const stored_t[:, :, :, :, :, :] source,
+                    const real_t[::1] packed, bint finite, const real_t[::1] bias,
+                    stored_t[:, :, :, :, :, :] target, real_t[::1] work) except -1 nogil:
     # All channels and taps of one block of pixels, phases and target channels of one group.
-    cdef Py_ssize_t lanes = TILE_BYTES // sizeof(real_t)
+    cdef Py_ssize_t lanes = plan.lanes
     cdef Py_ssize_t phase_block = task % plan.phase_blocks
     cdef Py_ssize_t channel_block = task // plan.phase_blocks % plan.channel_blocks
     cdef Py_ssize_t group = task // (plan.phase_blocks * plan.channel_blocks) % plan.groups
@@ -299,6 +245,14 @@ cdef int correlate_task(CorrelationPlan plan, Py_ssize_t task, const stored_t[:,
         store_phase(plan, phase, &box, work, sums, bias, group * plan.target_channels + channel, channels, target)
         sums += sums_size
     return 0
+
+
+cdef int correlate_task(CorrelationPlan plan, Py_ssize_t task, const stored_t[:, :, :, :, :, :] source,
+                        const real_t[::1] packed, bint finite, const real_t[::1] bias,
+                        stored_t[:, :, :, :, :, :] target, real_t[::1] work) except -1 nogil:
+    if plan.along_lines:
+        return lines_task(plan, task, source, packed, bias, target, work)
+    return tiles_task(plan, task, source, packed, finite, bias, target, work)
 
 
 def correlate(CorrelationPlan plan, const stored_t[:, :, :, :, :, :] source, const real_t[::1] packed, bint finite,

@@ -53,6 +53,10 @@ cdef extern from "transpose.h" nogil:
     void transpose_double(const double *source, Py_ssize_t source_step, Py_ssize_t rows, Py_ssize_t columns,
                           double *target, Py_ssize_t target_step)
 
+cdef extern from "lines.h" nogil:
+    void add_lines_float(Py_ssize_t count, const float **lines, const float *weights, Py_ssize_t width, float *sums)
+    void add_lines_double(Py_ssize_t count, const double **lines, const double *weights, Py_ssize_t width, double *sums)
+
 cdef enum:
     MAX_ROWS = 16       # at least TILE_ROWS
     MAX_SEGMENTS = 64   # taps or lines gathered before the tile is called: the pointers stay in L1
@@ -111,6 +115,14 @@ cdef inline void transpose(const real_t *source, Py_ssize_t source_step, Py_ssiz
         transpose_double(source, source_step, rows, columns, target, target_step)
 
 
+cdef inline void add_lines(Py_ssize_t count, const real_t **lines, const real_t *weights, Py_ssize_t width,
+                           real_t *sums) noexcept nogil:
+    if real_t is float:
+        add_lines_float(count, lines, weights, width, sums)
+    else:
+        add_lines_double(count, lines, weights, width, sums)
+
+
 def openmp_version():
     """The date of the OpenMP specification, as yyyymm; 0 in a build without it."""
     return c_openmp_version()
@@ -127,5 +139,7 @@ def x86_64_level():
 
 
 include "pixels.pxi"
+include "correlation_plan.pxi"
+include "lines.pxi"
 include "correlation.pxi"
 include "weight_gradient.pxi"

@@ -99,12 +99,14 @@ class CorrelationFields:
     """What ``engine.CorrelationPlan`` copies."""
 
     channels: tuple[int, int, int, int]  # groups, parts, source and target channels of a group (in parts)
-    sizes: tuple[int, int, int, int]  # panels of a group, taps, tasks, elements of a thread's workspace
+    sizes: tuple[int, int, int, int, int]  # panels of a group, lanes, taps, tasks, a thread's workspace
     kernel: Shape
     source_size: Shape
     target_size: Shape
     source_step: Shape
     target_step: Shape
+    low: Shape  # least and greatest offset of any tap
+    high: Shape
     tap_block: Shape  # taps whose source pixels are packed together, as rows of the tap tables
     tap_blocks: Shape
     block: Shape
@@ -116,6 +118,7 @@ class CorrelationFields:
     ]  # target channels of a task, tasks of them, source channels at a time
     offsets: tuple[int, int]  # of the packed source (zeros before it) and of the sums in a workspace
     in_place: bool
+    along_lines: bool
     phase_tables: tuple[Table, Table, Table]
     tap_tables: tuple[Table, Table, Table]
 
@@ -195,6 +198,12 @@ def phase_table(phases: list[Phase]) -> Table:
     return table(rows, 4)
 
 
+def few_channels(directions: tuple[Direction, ...], target_channels: int, tile: Tile) -> bool:
+    """Whether the target has so few channels that vectors along its lines are better filled."""
+    line = max((phase.outputs for phase in directions[-1].phases), default=0)
+    return 4 * target_channels <= tile.lanes and 2 * line >= tile.lanes
+
+
 def packed_size(groups: int, taps: int, source_channels: int, target_channels: int, tile: Tile) -> int:
     """Elements of the packed weight: whole vectors of a group's target channels."""
     return groups * taps * source_channels * round_up(target_channels, tile.lanes)
@@ -235,11 +244,16 @@ def correlation(
     source_channels: int,
     target_channels: int,
     in_place: bool,
+    along_lines: bool,
     tile: Tile,
 ) -> CorrelationFields:
     """Cut one correlation with a phase or more along each axis. Channels are a group's, counted in parts."""
+    if along_lines:  # one target channel at a time
+        in_place, tile = False, tile._replace(lanes=1)
     z, y, x = spatial = (*(ABSENT,) * (3 - len(directions)), *directions)
     taps_of = [[tap for phase in direction.phases for tap in phase.taps] for direction in spatial]
+    low = (0, *(min((offset for _, offset in taps), default=0) for taps in taps_of))
+    high = (0, *(max((offset for _, offset in taps), default=0) for taps in taps_of))
     source_size = (batch, *(direction.source_size for direction in spatial))
     source_step = (1, *(direction.source_step for direction in spatial))
     target_size = (batch, *(max(phase.outputs for phase in direction.phases) for direction in spatial))
@@ -261,12 +275,13 @@ def correlation(
     if not in_place:  # smaller blocks of pixels and (in a gather) of taps, then fewer channels, until it fits
         budget = PACKED_BYTES // tile.itemsize
         while True:
-            region = block[0] * prod(
-                map(reach, block[1:], source_step[1:], taps_of, tap_block[1:], source_size[1:])
-            )
+            spans = list(map(reach, block[1:], source_step[1:], taps_of, tap_block[1:], source_size[1:]))
+            if along_lines:  # with what lies beside the source
+                spans[2] = x.source_step * (block[3] + (high[3] - low[3]) // x.source_step)
+            region = block[0] * prod(spans)
             if region * min(depth, 16) <= budget or prod(block) <= tile.rows:
                 break
-            if phases == 1 and prod(block) <= 64 and prod(tap_block) > 16:
+            if phases == 1 and not along_lines and prod(block) <= 64 and prod(tap_block) > 16:
                 tap_block = pixel_block(kernel, prod(tap_block) // 2)
             else:
                 block = pixel_block(target_size, prod(block) // 2)
@@ -280,12 +295,20 @@ def correlation(
     sums_offset = zeros + round_up(region * depth, 16)
     return CorrelationFields(
         channels=(groups, parts, source_channels, target_channels),
-        sizes=(lanes // tile.lanes, taps, tasks, sums_offset + phase_block * prod(block) * channel_block),
+        sizes=(
+            lanes // tile.lanes,
+            tile.lanes,
+            taps,
+            tasks,
+            sums_offset + phase_block * prod(block) * channel_block,
+        ),
         kernel=(z.kernel, y.kernel, x.kernel),
         source_size=source_size,
         target_size=target_size,
         source_step=source_step,
         target_step=(1, z.step, y.step, x.step),
+        low=low,
+        high=high,
         tap_block=tap_block,
         tap_blocks=blocks_of(kernel, tap_block),
         block=block,
@@ -295,6 +318,7 @@ def correlation(
         channel_blocks=(channel_block, channel_blocks, depth),
         offsets=(zeros, sums_offset),
         in_place=in_place,
+        along_lines=along_lines,
         phase_tables=(phase_table(z.phases), phase_table(y.phases), phase_table(x.phases)),
         tap_tables=(table(taps_of[0], 2), table(taps_of[1], 2), table(taps_of[2], 2)),
     )

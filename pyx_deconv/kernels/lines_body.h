@@ -1,0 +1,34 @@
+/* Included by lines.h once for each REAL; see there for what it computes. */
+
+static inline void ADD_LINES(ptrdiff_t count, const REAL *const *lines, const REAL *weights, ptrdiff_t width, REAL *sums)
+{
+    enum { LANES = VECTOR_BYTES / sizeof(REAL), VECTORS = 4 };
+    typedef REAL vector __attribute__((vector_size(VECTOR_BYTES)));
+    typedef REAL unaligned __attribute__((vector_size(VECTOR_BYTES), aligned(sizeof(REAL)), may_alias));
+    ptrdiff_t j = 0;
+
+    for (; j + VECTORS * LANES <= width; j += VECTORS * LANES) {
+        vector sum[VECTORS] = {{0}};
+        for (ptrdiff_t i = 0; i < count; i++) {
+            const vector weight = weights[i] - (vector){0};
+#pragma GCC unroll 4
+            for (int v = 0; v < VECTORS; v++)
+                sum[v] += weight * *(const unaligned *)(lines[i] + j + v * LANES);
+        }
+#pragma GCC unroll 4
+        for (int v = 0; v < VECTORS; v++)
+            *(unaligned *)(sums + j + v * LANES) += sum[v];
+    }
+    for (; j + LANES <= width; j += LANES) {
+        vector sum = {0};
+        for (ptrdiff_t i = 0; i < count; i++)
+            sum += weights[i] * *(const unaligned *)(lines[i] + j);
+        *(unaligned *)(sums + j) += sum;
+    }
+    for (; j < width; j++) {
+        REAL sum = 0;
+        for (ptrdiff_t i = 0; i < count; i++)
+            sum += weights[i] * lines[i][j];
+        sums[j] += sum;
+    }
+}
