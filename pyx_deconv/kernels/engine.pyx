@@ -15,6 +15,8 @@ outputs of that phase, step = s, source_step = 1); a convolution is one (step = 
 (batch, channel, z, y, x, part): absent axes have size 1, and a complex number is two real channels, so that
 everything below is real arithmetic. Channels are counted in parts: channel 2*c + 1 is the imaginary part of c.
 
+Both have a second way for few channels, along lines of pixels instead of across channels (``lines.pxi``).
+
 The tile takes pointers. Wherever one is handed over, the end of what it may touch is looked up as well (``end``,
 otherwise unused), so that a build with bounds checks sees it.
 
@@ -55,6 +57,8 @@ cdef extern from "transpose.h" nogil:
 
 cdef extern from "lines.h" nogil:
     void add_lines_float(Py_ssize_t count, const float **lines, const float *weights, Py_ssize_t width, float *sums)
+    float dot_lines_float(Py_ssize_t count, const float **x, const float **y, Py_ssize_t width)
+    double dot_lines_double(Py_ssize_t count, const double **x, const double **y, Py_ssize_t width)
     void add_lines_double(Py_ssize_t count, const double **lines, const double *weights, Py_ssize_t width, double *sums)
 
 cdef enum:
@@ -121,6 +125,13 @@ cdef inline void add_lines(Py_ssize_t count, const real_t **lines, const real_t 
         add_lines_float(count, lines, weights, width, sums)
     else:
         add_lines_double(count, lines, weights, width, sums)
+
+
+cdef inline real_t dot_lines(Py_ssize_t count, const real_t **x, const real_t **y, Py_ssize_t width) noexcept nogil:
+    if real_t is float:
+        return dot_lines_float(count, x, y, width)
+    else:
+        return dot_lines_double(count, x, y, width)
 
 
 def openmp_version():

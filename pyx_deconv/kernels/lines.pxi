@@ -15,37 +15,6 @@ cdef inline void line_region(CorrelationPlan plan, const Box *task, Box *region)
     region.size[3] = task.size[3] + (plan.high[3] - plan.low[3]) // plan.source_step[3]
 
 
-cdef int pack_lines(CorrelationPlan plan, const Box *region, const stored_t[:, :, :, :, :, :] source,
-                    Py_ssize_t channel, Py_ssize_t channels, real_t[::1] target) except -1 nogil:
-    cdef Py_ssize_t bits = plan.parts - 1, step = plan.source_step[3], width = region.size[3]
-    cdef Py_ssize_t c, n, z, y, x, phase, origin, first, last, k = 0
-    cdef bint contiguous = step == 1 and source.strides[4] == <Py_ssize_t>sizeof(stored_t)
-    cdef const stored_t *pixel
-    cdef const stored_t *end
-    for c in range(channel, channel + channels):
-        for n in range(region.start[0], region.start[0] + region.size[0]):
-            for z in range(region.start[1], region.start[1] + region.size[1]):
-                for y in range(region.start[2], region.start[2] + region.size[2]):
-                    for phase in range(step):
-                        origin = region.start[3] + phase    # [first, last): where origin + step * x is in the source
-                        first = min(width, (max(0, -origin) + step - 1) // step)
-                        last = max(first, min(width, (max(0, plan.source_size[3] - origin) + step - 1) // step))
-                        for x in range(first):
-                            target[k + x] = 0
-                        if contiguous and first < last:
-                            pixel = &source[n, c >> bits, z, y, origin + first, c & bits]
-                            end = &source[n, c >> bits, z, y, origin + last - 1, c & bits]
-                            for x in range(last - first):
-                                load(&pixel[x], &target[k + first + x])
-                        else:
-                            for x in range(first, last):
-                                load(&source[n, c >> bits, z, y, origin + step * x, c & bits], &target[k + x])
-                        for x in range(last, width):
-                            target[k + x] = 0
-                        k += width
-    return 0
-
-
 cdef inline int flush_lines(CorrelationPlan plan, Py_ssize_t count, const real_t **lines, const Py_ssize_t *offsets,
                             const real_t[::1] packed, Py_ssize_t group, Py_ssize_t width, real_t[::1] work,
                             Py_ssize_t sums, Py_ssize_t pixels) except -1 nogil:
@@ -153,7 +122,7 @@ cdef int lines_task(CorrelationPlan plan, Py_ssize_t task, const stored_t[:, :, 
             break
         c = k * plan.depth_block
         depth = min(plan.depth_block, plan.source_channels - c)
-        pack_lines(plan, &region, source, group * plan.source_channels + c, depth, work[plan.zeros:])
+        pack_lines(source, &region, plan.source_step[3], group * plan.source_channels + c, depth, work[plan.zeros:])
         for phase in range(first_phase, last_phase):
             correlate_lines(plan, phase, &box, &region, group, c, depth, packed, work,
                             plan.sums_offset + (phase - first_phase) * sums_size)

@@ -1,5 +1,31 @@
 /* Included by lines.h once for each REAL; see there for what it computes. */
 
+static inline REAL DOT_LINES(ptrdiff_t count, const REAL *const *x, const REAL *const *y, ptrdiff_t width)
+{
+    enum { LANES = VECTOR_BYTES / sizeof(REAL) };
+    typedef REAL vector __attribute__((vector_size(VECTOR_BYTES)));
+    typedef REAL unaligned __attribute__((vector_size(VECTOR_BYTES), aligned(sizeof(REAL)), may_alias));
+    vector even = {0}, odd = {0};
+    REAL sum = 0;
+    for (ptrdiff_t i = 0; i < count; i++) {
+        ptrdiff_t j = 0;
+        for (; j + 2 * LANES <= width; j += 2 * LANES) {
+            even += *(const unaligned *)(x[i] + j) * *(const unaligned *)(y[i] + j);
+            odd += *(const unaligned *)(x[i] + j + LANES) * *(const unaligned *)(y[i] + j + LANES);
+        }
+        if (j + LANES <= width) {
+            even += *(const unaligned *)(x[i] + j) * *(const unaligned *)(y[i] + j);
+            j += LANES;
+        }
+        for (; j < width; j++)
+            sum += x[i][j] * y[i][j];
+    }
+    even += odd;
+    for (int v = 0; v < LANES; v++)
+        sum += even[v];
+    return sum;
+}
+
 static inline void ADD_LINES(ptrdiff_t count, const REAL *const *lines, const REAL *weights, ptrdiff_t width, REAL *sums)
 {
     enum { LANES = VECTOR_BYTES / sizeof(REAL), VECTORS = 4 };

@@ -114,3 +114,36 @@ cdef int pack_pixels(const stored_t[:, :, :, :, :, :] source, const Box *box, co
                         k += width
                 line += box.size[3] * width
     return 0
+
+
+cdef int pack_lines(const stored_t[:, :, :, :, :, :] source, const Box *region, Py_ssize_t step, Py_ssize_t channel,
+                    Py_ssize_t channels, real_t[::1] target) except -1 nogil:
+    # target[channel, line of the region, x modulo step, x // step], with zeros beside the source; the region has
+    # size[3] pixels of each remainder
+    cdef Py_ssize_t bits = source.shape[5] - 1, width = region.size[3]
+    cdef Py_ssize_t c, n, z, y, x, phase, origin, first, last, k = 0
+    cdef bint contiguous = step == 1 and source.strides[4] == <Py_ssize_t>sizeof(stored_t)
+    cdef const stored_t *pixel
+    cdef const stored_t *end
+    for c in range(channel, channel + channels):
+        for n in range(region.start[0], region.start[0] + region.size[0]):
+            for z in range(region.start[1], region.start[1] + region.size[1]):
+                for y in range(region.start[2], region.start[2] + region.size[2]):
+                    for phase in range(step):
+                        origin = region.start[3] + phase    # [first, last): where origin + step * x is in the source
+                        first = min(width, (max(0, -origin) + step - 1) // step)
+                        last = max(first, min(width, (max(0, source.shape[4] - origin) + step - 1) // step))
+                        for x in range(first):
+                            target[k + x] = 0
+                        if contiguous and first < last:
+                            pixel = &source[n, c >> bits, z, y, origin + first, c & bits]
+                            end = &source[n, c >> bits, z, y, origin + last - 1, c & bits]
+                            for x in range(last - first):
+                                load(&pixel[x], &target[k + first + x])
+                        else:
+                            for x in range(first, last):
+                                load(&source[n, c >> bits, z, y, origin + step * x, c & bits], &target[k + x])
+                        for x in range(last, width):
+                            target[k + x] = 0
+                        k += width
+    return 0

@@ -143,6 +143,7 @@ class WeightGradientFields:
     ]  # coarse channels of a task, tasks of them, fine channels of a task, tasks of them
     offsets: tuple[int, int, int]  # of the packed coarse map, the packed fine map and the sums in a workspace
     in_place: tuple[bool, bool]
+    along_lines: bool  # few channels: a sum is a product of lines of pixels
     by_tap: bool  # pack the fine map for each tap on its own
     tap_tables: tuple[Table, Table, Table]
 
@@ -359,6 +360,10 @@ def weight_gradient(
             )
         )
 
+    whole = round_up(coarse_channels, tile.rows) * round_up(fine_channels, tile.lanes)
+    along_lines = 3 * coarse_channels * fine_channels <= whole and 2 * coarse_size[3] >= tile.lanes
+    if along_lines:
+        in_place, tile = (False, False), tile._replace(rows=parts, lanes=parts)
     # Channels that a thread sums over all its pixels, for as many taps as fit beside each other.
     coarse_block = even(round_up(coarse_channels, tile.rows), 64, tile.rows)
     fine_block = even(round_up(fine_channels, tile.lanes), 64, tile.lanes)
@@ -367,14 +372,16 @@ def weight_gradient(
     budget = PACKED_BYTES // tile.itemsize
     block = pixel_block(coarse_size, PIXELS)
     while True:
-        spans = ((taps - 1) * dilation + 1 for taps, dilation in zip(tap_block, dilations, strict=True))
-        region = prod(
-            min(size, (pixels - 1) * step + span)
-            for size, pixels, step, span in zip(fine_size, block, stride, spans, strict=True)
-        )
-        by_tap = (
-            not in_place[1] and prod(block) * prod(tap_block) < region
-        )  # large strides: most of what lies between is not needed
+        offsets = [(taps - 1) * dilation for taps, dilation in zip(tap_block, dilations, strict=True)]
+        reached = [
+            min(size, (pixels - 1) * step + 1 + offset)
+            for size, pixels, step, offset in zip(fine_size, block, stride, offsets, strict=True)
+        ]
+        if along_lines:  # with what lies beside the fine map
+            reached[3] = stride[3] * (block[3] + offsets[3] // stride[3])
+        region = prod(reached)
+        # Large strides: most of what lies between the pixels of a tap is not needed.
+        by_tap = not in_place[1] and not along_lines and prod(block) * prod(tap_block) < region
         if by_tap:
             region = prod(block)
         packed = (0 if in_place[0] else prod(block) * coarse_block, 0 if in_place[1] else region * fine_block)
@@ -411,6 +418,7 @@ def weight_gradient(
         channel_blocks=(coarse_block, coarse_blocks, fine_block, fine_blocks),
         offsets=(0, fine_offset, sums_offset),
         in_place=in_place,
+        along_lines=along_lines,
         by_tap=by_tap,
         tap_tables=(tables[0], tables[1], tables[2]),
     )
