@@ -3,10 +3,11 @@
 #   PYTHON=python3.12     the interpreter to use (default: the first that will do)
 #   BUILD_FLAGS=-v        show the compiler's output
 #   PYTEST_ARGS=...       what to test instead of everything
+#   QUICK=1               bench: a few layers in about a minute;  BENCH_ARGS=... for python -m benchmarks
 
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help demo test notebooks lint tools clean
+.PHONY: help demo test notebooks bench lint tools clean
 
 VENV := .venv
 BIN := $(CURDIR)/$(VENV)/bin
@@ -21,6 +22,7 @@ help:
 	@echo 'make demo        enlarge a photograph, answer the classic examples (under three minutes from nothing)'
 	@echo 'make test        run the tests and measure the coverage'
 	@echo 'make notebooks   run every notebook, leave them as HTML in build/notebooks, say how to open them'
+	@echo 'make bench       time the library beside the frameworks (QUICK=1: about a minute); a large download'
 	@echo 'make lint        ruff, cython-lint, codespell; mends what it can'
 	@echo 'make tools       put tox and pre-commit into .venv: see CONTRIBUTING.md'
 	@echo 'make clean       remove .venv, .tox, build, demo-output and caches'
@@ -37,6 +39,9 @@ test: $(VENV)/extra-test,bfloat16,demo
 notebooks: $(VENV)/extra-notebooks
 	$(BIN)/jupyter nbconvert --execute --to html --output-dir build/notebooks notebooks/*.ipynb
 	@echo 'To work with them: $(VENV)/bin/jupyter lab notebooks'
+
+bench: $(VENV)/extra-bench
+	$(BIN)/python -m benchmarks $(if $(QUICK),--quick) $(BENCH_ARGS)
 
 lint: tools
 	PRE_COMMIT_HOME=$(BIN)/../pre-commit $(BIN)/pre-commit run --all-files
