@@ -39,6 +39,14 @@ cdef class WeightGradientPlan:
         self.tap_z, self.tap_y, self.tap_x = fields.tap_tables
 
 
+cdef inline int clip_to_tap(WeightGradientPlan plan, const Py_ssize_t *t, Box *box) except -1 nogil:
+    # The coarse pixels of the box that this tap takes to pixels of the fine map: whether there are any.
+    clip(box, 1, plan.tap_z[t[1], 1], plan.tap_z[t[1], 2])
+    clip(box, 2, plan.tap_y[t[2], 1], plan.tap_y[t[2], 2])
+    clip(box, 3, plan.tap_x[t[3], 1], plan.tap_x[t[3], 2])
+    return volume(box) > 0
+
+
 cdef int add_tap(WeightGradientPlan plan, const Py_ssize_t *t, const Box *box, const Box *region,
                  const stored_t[:, :, :, :, :, :] coarse, Py_ssize_t coarse_channel, Py_ssize_t coarse_count,
                  const stored_t[:, :, :, :, :, :] fine, Py_ssize_t fine_channel, Py_ssize_t fine_count,
@@ -57,10 +65,7 @@ cdef int add_tap(WeightGradientPlan plan, const Py_ssize_t *t, const Box *box, c
     cdef const real_t *rows[MAX_SEGMENTS * MAX_ROWS]
     cdef Box shifted, valid = box[0]
     cdef int axis
-    clip(&valid, 1, plan.tap_z[t[1], 1], plan.tap_z[t[1], 2])
-    clip(&valid, 2, plan.tap_y[t[2], 1], plan.tap_y[t[2], 2])
-    clip(&valid, 3, plan.tap_x[t[3], 1], plan.tap_x[t[3], 2])
-    if volume(&valid) == 0:
+    if not clip_to_tap(plan, t, &valid):
         return 0
     if plan.coarse_in_place:
         coarse_step = coarse.strides[4] // <Py_ssize_t>sizeof(stored_t)
@@ -126,7 +131,7 @@ cdef int add_tap_along_lines(WeightGradientPlan plan, const Py_ssize_t *t, const
     # As add_tap, for few channels: each sum is a product of lines, which pack_lines has packed. Pixels that the tap
     # takes beside the fine map are left out, not multiplied by zeros: they may be infinite.
     cdef Py_ssize_t step = plan.stride[3], shift = plan.tap_x[t[3], 0] - low
-    cdef Py_ssize_t a, b, k, n, z, y, line, lines, count, coarse_first, fine_first
+    cdef Py_ssize_t a, b, k, n, z, y, line, lines, count
     cdef Py_ssize_t coarse_size = volume(box)
     cdef Py_ssize_t fine_size = region.size[0] * region.size[1] * region.size[2] * region.size[3] * step
     cdef Py_ssize_t at[4]
@@ -136,10 +141,7 @@ cdef int add_tap_along_lines(WeightGradientPlan plan, const Py_ssize_t *t, const
     cdef const real_t *fine_lines[MAX_SEGMENTS]
     cdef const real_t *end
     cdef Box valid = box[0]
-    clip(&valid, 1, plan.tap_z[t[1], 1], plan.tap_z[t[1], 2])
-    clip(&valid, 2, plan.tap_y[t[2], 1], plan.tap_y[t[2], 2])
-    clip(&valid, 3, plan.tap_x[t[3], 1], plan.tap_x[t[3], 2])
-    if volume(&valid) == 0:
+    if not clip_to_tap(plan, t, &valid):
         return 0
     lines = valid.size[0] * valid.size[1] * valid.size[2]
     for k in range((lines + MAX_SEGMENTS - 1) // MAX_SEGMENTS):
