@@ -33,7 +33,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import plan
+from . import plan, plan_correlation, plan_weight_gradient
 from .dispatch import ARITHMETIC, Arithmetic, available_instruction_sets, engine, instruction_set
 
 if TYPE_CHECKING:
@@ -97,11 +97,11 @@ def _correlation_plan(
 ) -> tuple[Any, bool, int]:
     """Return the plan (None: no tap reaches any output), whether outputs lie outside it, multiplications."""
     arithmetic = ARITHMETIC[dtype]
-    directions = tuple((plan.scatter if scatters else plan.gather)(axis) for axis in axes)
+    directions = tuple((plan_correlation.scatter if scatters else plan_correlation.gather)(axis) for axis in axes)
     if not all(direction.phases for direction in directions):
         return None, True, 0
     parts = arithmetic.parts
-    fields = plan.correlation(
+    fields = plan_correlation.correlation(
         directions,
         batch,
         groups,
@@ -109,7 +109,7 @@ def _correlation_plan(
         source_channels // groups * parts,
         target_channels // groups * parts,
         in_place,
-        finite and plan.few_channels(directions, target_channels // groups * parts, arithmetic.tile),
+        finite and plan_correlation.few_channels(directions, target_channels // groups * parts, arithmetic.tile),
         arithmetic.tile,
     )
     return (
@@ -149,17 +149,6 @@ def _correlate(
     real, stored = arithmetic.real, arithmetic.stored
     parts = arithmetic.parts
     source_map = _map(source, stored)
-    # First of all, so that a kernel too large to pack fails before its taps are counted out.
-    packed = np.empty(
-        plan.packed_size(
-            groups,
-            prod(weight.shape[2:]),
-            source.shape[1] // groups * parts,
-            target.shape[1] // groups * parts,
-            arithmetic.tile,
-        ),
-        real,
-    )
     # (group, coarse, fine, ...): the target of a scatter is the fine map
     weights = _weight(weight, groups, stored)
     weights = weights.swapaxes(1, 2) if scatters else weights
@@ -177,10 +166,12 @@ def _correlate(
         target[...] = 0 if bias is None else bias.reshape(-1, *(1,) * len(axes))
     if cut is None:
         return
+    packed = np.empty(cut.packed_size, real)
     threads_used = _worth(threads, cut.tasks, multiplications)
     finite = arithmetic.pack_weight(cut, weights, conjugate, packed, threads_used)
     if cut.along_lines and not finite:  # which is seen while packing, and only tiles can compute
         cut, _, multiplications = _correlation_plan(*shapes, False, dtype)
+        packed = np.empty(cut.packed_size, real)
         threads_used = _worth(threads, cut.tasks, multiplications)
         arithmetic.pack_weight(cut, weights, conjugate, packed, threads_used)
     work = np.empty((threads_used, cut.work_size), real)
@@ -228,10 +219,12 @@ def _weight_gradient_plan(
     fine_channels: int,
     in_place: tuple[bool, bool],
     dtype: str,
-) -> tuple[Any, int, int]:
+    by_pairs: bool,
+) -> tuple[Any, bool, int, int]:
+    """Return the plan, whether it is one for pairs of taps, chunks, multiplications."""
     arithmetic = ARITHMETIC[dtype]
     parts = arithmetic.parts
-    fields = plan.weight_gradient(
+    shapes = (
         axes,
         batch,
         groups,
@@ -241,11 +234,14 @@ def _weight_gradient_plan(
         in_place,
         arithmetic.tile,
     )
-    return (
-        engine.WeightGradientPlan(fields),
-        fields.chunks[0],
-        _multiplications(axes, batch, groups, coarse_channels, fine_channels, parts),
+    fields = plan_weight_gradient.pair_gradient(*shapes) if by_pairs else None
+    cut = (
+        engine.WeightGradientPlan(fields := plan_weight_gradient.weight_gradient(*shapes))
+        if fields is None
+        else engine.PairGradientPlan(fields)
     )
+    multiplications = _multiplications(axes, batch, groups, coarse_channels, fine_channels, parts)
+    return cut, isinstance(cut, engine.PairGradientPlan), fields.chunks[0], multiplications
 
 
 def weight_gradient(coarse: Array, fine: Array, weight: Array, axes: Axes, groups: int, threads: int) -> None:
@@ -255,20 +251,31 @@ def weight_gradient(coarse: Array, fine: Array, weight: Array, axes: Axes, group
     real, stored = arithmetic.real, arithmetic.stored
     coarse_map, fine_map = _map(coarse, stored), _map(fine, stored)
     whole_vectors = fine.shape[1] // groups * arithmetic.parts % arithmetic.tile.lanes == 0
-    cut, chunks, multiplications = _weight_gradient_plan(
-        axes,
-        len(coarse),
-        groups,
-        coarse.shape[1],
-        fine.shape[1],
-        (_in_place(coarse_map, arithmetic), whole_vectors and _in_place(fine_map, arithmetic)),
-        dtype,
-    )
-    threads = _worth(threads, cut.tasks, multiplications)
-    work = np.empty((threads, cut.work_size), real)
     flat = weight.reshape(-1).view(stored)
-    alone = chunks == 1 and real == stored
-    partial = flat[None] if alone else np.empty((chunks, flat.size), real)
-    arithmetic.weight_gradient(cut, coarse_map, fine_map, partial, work, threads)
-    if not alone:
-        arithmetic.sum_chunks(partial, flat, threads)
+
+    def compute(by_pairs: bool) -> bool:
+        cut, paired, chunks, multiplications = _weight_gradient_plan(
+            axes,
+            len(coarse),
+            groups,
+            coarse.shape[1],
+            fine.shape[1],
+            (_in_place(coarse_map, arithmetic), whole_vectors and _in_place(fine_map, arithmetic)),
+            dtype,
+            by_pairs,
+        )
+        used = _worth(threads, cut.tasks, multiplications)
+        work = np.empty((used, cut.work_size), real)
+        alone = chunks == 1 and real == stored
+        partial = flat[None] if alone else np.empty((chunks, flat.size), real)
+        if paired:
+            work[:, : cut.zeros] = 0
+            if not arithmetic.pair_gradient(cut, coarse_map, fine_map, partial, work, used):
+                return False
+        else:
+            arithmetic.weight_gradient(cut, coarse_map, fine_map, partial, work, used)
+        if not alone:
+            arithmetic.sum_chunks(partial, flat, used)
+        return True
+
+    compute(True) or compute(False)

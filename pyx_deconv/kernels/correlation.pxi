@@ -1,49 +1,5 @@
 # Forward passes and input gradients. Part of engine.pyx.
 
-cdef int pack_panel(CorrelationPlan plan, Py_ssize_t index, const stored_t[:, :, :, :, :, :, :] weight, bint conjugate,
-                    real_t[::1] packed) except -1 nogil:
-    # packed[group, panel, tap, source channel, lane]; returns 1 where a weight is infinite or NaN.
-    cdef Py_ssize_t lanes = plan.lanes, bits = plan.parts - 1
-    cdef Py_ssize_t group = index // plan.panels, m = index % plan.panels * lanes
-    cdef Py_ssize_t tz, ty, tx, c, lane, part, k, first = index * plan.taps * plan.source_channels * lanes
-    cdef real_t sign, value = 0, zero_if_finite = 0
-    for c in range(plan.source_channels):
-        for lane in range(lanes):
-            k = first + c * lanes + lane
-            # Parts of a product: re = re*re - im*im, im = re*im + im*re; conj(weight) turns the sign of its im.
-            part = (m & bits) ^ (c & bits)
-            sign = -1 if part and ((m & bits) == 0) != conjugate else 1
-            for tz in range(plan.kernel[0]):
-                for ty in range(plan.kernel[1]):
-                    for tx in range(plan.kernel[2]):
-                        if m < plan.target_channels:
-                            load(&weight[group, m >> bits, c >> bits, tz, ty, tx, part], &value)
-                            zero_if_finite += value * 0
-                            packed[k] = sign * value
-                        else:
-                            packed[k] = 0
-                        k += plan.source_channels * lanes
-            m += 1
-        m -= lanes
-    return zero_if_finite != 0
-
-
-def pack_weight(CorrelationPlan plan, const stored_t[:, :, :, :, :, :, :] weight, bint conjugate, real_t[::1] packed,
-                int threads):
-    """Fill ``packed`` from weight (group, target, source, z, y, x, part); return whether all of it is finite."""
-    cdef Py_ssize_t index, count = plan.groups * plan.panels
-    cdef int infinite = 0
-    if stored_t is double and real_t is double or stored_t is not double and real_t is float:
-        if threads == 1:
-            with nogil:
-                for index in range(count):
-                    infinite += pack_panel(plan, index, weight, conjugate, packed)
-        else:
-            for index in prange(count, nogil=True, schedule="static", num_threads=threads):
-                infinite += pack_panel(plan, index, weight, conjugate, packed)
-        return infinite == 0
-
-
 cdef inline int add_products(CorrelationPlan plan, Py_ssize_t segments, Py_ssize_t depth, Py_ssize_t used,
                              const real_t **rows, const Py_ssize_t *offsets, const real_t[::1] packed, Py_ssize_t panel,
                              Py_ssize_t panels, real_t[::1] work, Py_ssize_t sums) except -1 nogil:
@@ -52,27 +8,16 @@ cdef inline int add_products(CorrelationPlan plan, Py_ssize_t segments, Py_ssize
     cdef const real_t *end
     if segments == 0:
         return 0
-    end = &packed[(panel + panels) * plan.taps * plan.source_channels * lanes - 1]
+    end = &packed[(panel + panels) * plan.slots * plan.source_channels * lanes - 1]
     end = &work[sums + (used - 1) * plan.channel_block + panels * lanes - 1]
     for p in range(panels):
-        tile(segments, depth, used, rows, 1, &packed[(panel + p) * plan.taps * plan.source_channels * lanes], offsets,
+        tile(segments, depth, used, rows, 1, &packed[(panel + p) * plan.slots * plan.source_channels * lanes], offsets,
              lanes, &work[sums + p * lanes], plan.channel_block)
     return 0
 
 
-cdef inline const real_t *locate(CorrelationPlan plan, Py_ssize_t n, Py_ssize_t z, Py_ssize_t y, Py_ssize_t x,
-                                 const stored_t[:, :, :, :, :, :] source, Py_ssize_t channel, Py_ssize_t depth,
-                                 const Box *region, real_t[::1] work) except? NULL nogil:
-    # The channels [channel, channel + depth) of a source pixel, in place or where they were packed; NULL outside.
-    cdef Py_ssize_t bits = plan.parts - 1
-    cdef const stored_t *end
-    if not (0 <= z < plan.source_size[1] and 0 <= y < plan.source_size[2] and 0 <= x < plan.source_size[3]):
-        return NULL
-    if plan.in_place:
-        end = &source[n, (channel + depth - 1) >> bits, z, y, x, bits]
-        return <const real_t *>&source[n, channel >> bits, z, y, x, 0]
-    return &work[plan.zeros + depth * ((((n - region.start[0]) * region.size[1] + z - region.start[1]) * region.size[2]
-                                        + y - region.start[2]) * region.size[3] + x - region.start[3])]
+cdef inline bint inside(CorrelationPlan plan, Py_ssize_t z, Py_ssize_t y, Py_ssize_t x) noexcept nogil:
+    return 0 <= z < plan.source_size[1] and 0 <= y < plan.source_size[2] and 0 <= x < plan.source_size[3]
 
 
 cdef int correlate_phase(CorrelationPlan plan, Py_ssize_t phase, const Box *task, const Box *taps, const Box *region,
@@ -84,77 +29,99 @@ cdef int correlate_phase(CorrelationPlan plan, Py_ssize_t phase, const Box *task
     # Zeros stand in for pixels outside the source. An infinite weight would make NaN of them: then every pixel
     # takes a tile of its own, with just the taps that reach it.
     cdef Py_ssize_t step = TILE_ROWS if finite else 1
-    cdef Py_ssize_t tile_index, first, used, segments, reached, tz, ty, tx, i
+    cdef Py_ssize_t tile_index, first, used, segments, reached, tz, ty, tx, tx_step, i, z, y, x, delta
     cdef Py_ssize_t index[4]
     cdef Py_ssize_t next_pixel[4]
     cdef Py_ssize_t pixel[MAX_ROWS][4]
     cdef Py_ssize_t low[4]
     cdef Py_ssize_t high[4]
-    cdef const real_t *row
+    cdef Py_ssize_t place[4]
+    cdef const real_t *base[MAX_ROWS]
+    cdef const real_t *origin
     cdef const real_t *rows[MAX_SEGMENTS * MAX_ROWS]
     cdef Py_ssize_t offsets[MAX_SEGMENTS]
     cdef Box box, mine = taps[0]
     cdef int axis
+    cdef bint merges, whole
     if not phase_box(plan, phase, task, index, &box):
         return 0
     clip(&mine, 1, plan.phase_z[index[1], 2], plan.phase_z[index[1], 3])
     clip(&mine, 2, plan.phase_y[index[2], 2], plan.phase_y[index[2], 3])
     clip(&mine, 3, plan.phase_x[index[3], 2], plan.phase_x[index[3], 3])
+    if volume(&mine) == 0:
+        return 0
+    origin = source_place(plan, source, channel, depth, region, work, place)
+    # Neighbouring pixels with all their channels side by side are one long row, as their weights are.
+    merges = plan.merges and place[3] == depth and depth == plan.source_channels
     for axis in range(4):
         next_pixel[axis] = box.start[axis]
     for tile_index in range((volume(&box) + step - 1) // step):
         first = tile_index * step
         used = min(step, volume(&box) - first)
         for i in range(used):
+            base[i] = origin
             for axis in range(4):
                 pixel[i][axis] = next_pixel[axis] * plan.source_step[axis]
                 low[axis] = pixel[i][axis] if i == 0 else min(low[axis], pixel[i][axis])
                 high[axis] = pixel[i][axis] if i == 0 else max(high[axis], pixel[i][axis])
+                base[i] += pixel[i][axis] * place[axis]
             advance(next_pixel, &box)
+        tx_step = 1
+        if (merges and low[3] + plan.tap_x[mine.start[3], 0] >= 0
+                and high[3] + plan.tap_x[mine.start[3] + mine.size[3] - 1, 0] < plan.source_size[3]):
+            tx_step = mine.size[3]
         segments = 0
         for tz in range(mine.start[1], mine.start[1] + mine.size[1]):
-            if high[1] + plan.tap_z[tz, 1] < 0 or low[1] + plan.tap_z[tz, 1] >= plan.source_size[1]:
+            z = plan.tap_z[tz, 0]
+            if high[1] + z < 0 or low[1] + z >= plan.source_size[1]:
                 continue
             for ty in range(mine.start[2], mine.start[2] + mine.size[2]):
-                if high[2] + plan.tap_y[ty, 1] < 0 or low[2] + plan.tap_y[ty, 1] >= plan.source_size[2]:
+                y = plan.tap_y[ty, 0]
+                if high[2] + y < 0 or low[2] + y >= plan.source_size[2]:
                     continue
-                for tx in range(mine.start[3], mine.start[3] + mine.size[3]):
-                    if high[3] + plan.tap_x[tx, 1] < 0 or low[3] + plan.tap_x[tx, 1] >= plan.source_size[3]:
+                tx = mine.start[3] - tx_step
+                while tx + tx_step < mine.start[3] + mine.size[3]:
+                    tx += tx_step
+                    x = plan.tap_x[tx, 0]
+                    if high[3] + x < 0 or low[3] + x >= plan.source_size[3]:
                         continue
+                    delta = z * place[1] + y * place[2] + x * place[3]
+                    whole = (low[1] + z >= 0 and high[1] + z < plan.source_size[1] and low[2] + y >= 0
+                             and high[2] + y < plan.source_size[2] and low[3] + x >= 0
+                             and high[3] + x < plan.source_size[3])
                     reached = 0
                     for i in range(used):
-                        row = locate(plan, pixel[i][0], pixel[i][1] + plan.tap_z[tz, 1],
-                                     pixel[i][2] + plan.tap_y[ty, 1], pixel[i][3] + plan.tap_x[tx, 1],
-                                     source, channel, depth, region, work)
-                        reached += row != NULL
-                        rows[segments * TILE_ROWS + i] = row if row != NULL else &work[0]
+                        if whole or inside(plan, pixel[i][1] + z, pixel[i][2] + y, pixel[i][3] + x):
+                            rows[segments * TILE_ROWS + i] = base[i] + delta
+                            look_up(plan, source, channel, depth, region, work, pixel[i][0], pixel[i][1] + z,
+                                    pixel[i][2] + y, pixel[i][3] + x)
+                            reached += 1
+                        else:
+                            rows[segments * TILE_ROWS + i] = &work[0]
                     if reached == 0:
                         continue
                     for i in range(used, TILE_ROWS):
                         rows[segments * TILE_ROWS + i] = rows[segments * TILE_ROWS]
-                    offsets[segments] = lanes * (group_channel + plan.source_channels * (
-                        (plan.tap_z[tz, 0] * plan.kernel[1] + plan.tap_y[ty, 0]) * plan.kernel[2] + plan.tap_x[tx, 0]))
+                    offsets[segments] = lanes * (group_channel + plan.source_channels * slot_of(plan, tz, ty, tx))
                     segments += 1
                     if segments == MAX_SEGMENTS:
-                        add_products(plan, segments, depth, used, rows, offsets, packed, panel, panels, work,
+                        add_products(plan, segments, depth * tx_step, used, rows, offsets, packed, panel, panels, work,
                                      sums + first * plan.channel_block)
                         segments = 0
-        add_products(plan, segments, depth, used, rows, offsets, packed, panel, panels, work,
+        add_products(plan, segments, depth * tx_step, used, rows, offsets, packed, panel, panels, work,
                      sums + first * plan.channel_block)
     return 0
 
 
-cdef int store_phase(CorrelationPlan plan, Py_ssize_t phase, const Box *task, real_t[::1] work, Py_ssize_t sums,
-                     const real_t[::1] bias, Py_ssize_t channel, Py_ssize_t channels,
-                     stored_t[:, :, :, :, :, :] target) except -1 nogil:
-    # target at channels [channel, channel + channels) = sums + bias, along whichever axis is contiguous
+cdef int store_pixels(CorrelationPlan plan, Py_ssize_t phase, const Box *task, real_t[::1] work, Py_ssize_t sums,
+                      const real_t[::1] bias, Py_ssize_t channel, Py_ssize_t channels,
+                      stored_t[:, :, :, :, :, :] target) except -1 nogil:
+    # target at channels [channel, channel + channels) = sums + bias, where channels lie side by side
     cdef Py_ssize_t bits = plan.parts - 1, step = plan.target_step[3], line = sums
-    cdef Py_ssize_t n, z, y, x, c, i, j, k, xs, cs, first_x, first_c, target_z, target_y, first
+    cdef Py_ssize_t n, z, y, x, c, target_z, target_y, first
     cdef Py_ssize_t index[4]
-    cdef real_t turned[TURNED * TURNED]
     cdef Box box
     cdef stored_t *pixel
-    cdef bint channels_contiguous = side_by_side(target)
     if not phase_box(plan, phase, task, index, &box):
         return 0
     first = plan.phase_x[index[3], 0] + box.start[3] * step
@@ -163,27 +130,85 @@ cdef int store_phase(CorrelationPlan plan, Py_ssize_t phase, const Box *task, re
             target_z = plan.phase_z[index[1], 0] + z * plan.target_step[1]
             for y in range(box.start[2], box.start[2] + box.size[2]):
                 target_y = plan.phase_y[index[2], 0] + y * plan.target_step[2]
-                if channels_contiguous:
-                    for x in range(box.size[3]):
-                        pixel = &target[n, channel >> bits, target_z, target_y, first + x * step, 0]
-                        for c in range(channels):
-                            store(work[line + x * plan.channel_block + c] + bias[channel + c], &pixel[c])
-                else:
-                    for i in range((box.size[3] + TURNED - 1) // TURNED):
-                        first_x = i * TURNED
-                        xs = min(TURNED, box.size[3] - first_x)
-                        for j in range((channels + TURNED - 1) // TURNED):
-                            first_c = j * TURNED
-                            cs = min(TURNED, channels - first_c)
-                            transpose(&work[line + first_x * plan.channel_block + first_c], plan.channel_block, xs, cs,
-                                      turned, TURNED)
-                            for c in range(cs):
-                                k = channel + first_c + c
-                                for x in range(xs):
-                                    store(turned[c * TURNED + x] + bias[k],
-                                          &target[n, k >> bits, target_z, target_y, first + (first_x + x) * step,
-                                                  k & bits])
+                for x in range(box.size[3]):
+                    pixel = &target[n, channel >> bits, target_z, target_y, first + x * step, 0]
+                    for c in range(channels):
+                        store(work[line + x * plan.channel_block + c] + bias[channel + c], &pixel[c])
                 line += box.size[3] * plan.channel_block
+    return 0
+
+
+cdef int store_lines_of(CorrelationPlan plan, Py_ssize_t phase, Py_ssize_t count, const Box *task, real_t[::1] work,
+                        Py_ssize_t sums, Py_ssize_t sums_size, const real_t[::1] bias, Py_ssize_t channel,
+                        Py_ssize_t channels, stored_t[:, :, :, :, :, :] target) except -1 nogil:
+    # The same along lines of pixels, for phases that follow each other along x: their outputs are interleaved.
+    cdef Py_ssize_t bits = plan.parts - 1, step = plan.target_step[3]
+    cdef Py_ssize_t n, z, y, x, c, i, j, k, p, xs, cs, first_x, first_c, target_z, target_y, line, common
+    cdef Py_ssize_t index[4]
+    cdef Py_ssize_t width[MAX_TOGETHER]
+    cdef Py_ssize_t first[MAX_TOGETHER]
+    cdef real_t turned[MAX_TOGETHER * TURNED * TURNED]
+    cdef Box box
+    cdef stored_t *pixel
+    cdef bint dense = count == step and target.strides[4] == <Py_ssize_t>sizeof(stored_t)
+    for p in range(count):
+        phase_box(plan, phase + p, task, index, &box)
+        width[p] = box.size[3]
+        first[p] = plan.phase_x[index[3], 0] + box.start[3] * step
+        dense = dense and first[p] == first[0] + p
+    phase_box(plan, phase, task, index, &box)
+    line = 0
+    for n in range(box.start[0], box.start[0] + box.size[0]):
+        for z in range(box.start[1], box.start[1] + box.size[1]):
+            target_z = plan.phase_z[index[1], 0] + z * plan.target_step[1]
+            for y in range(box.start[2], box.start[2] + box.size[2]):
+                target_y = plan.phase_y[index[2], 0] + y * plan.target_step[2]
+                for i in range((box.size[3] + TURNED - 1) // TURNED):
+                    first_x = i * TURNED
+                    for j in range((channels + TURNED - 1) // TURNED):
+                        first_c = j * TURNED
+                        cs = min(TURNED, channels - first_c)
+                        common = TURNED
+                        for p in range(count):
+                            xs = max(0, min(TURNED, width[p] - first_x))
+                            common = min(common, xs)
+                            k = sums + p * sums_size + (line * width[p] + first_x) * plan.channel_block + first_c
+                            if xs > 0:
+                                transpose(&work[k], plan.channel_block, 1, xs, cs, &turned[p * TURNED * TURNED], TURNED)
+                        if not (dense and (stored_t is float or stored_t is double)):
+                            common = 0
+                        for c in range(cs):
+                            k = channel + first_c + c
+                            if common > 0:
+                                pixel = &target[n, k >> bits, target_z, target_y, first[0] + first_x * step, k & bits]
+                                interleave(count, &turned[c * TURNED], TURNED * TURNED, common, bias[k],
+                                           <real_t *>pixel)
+                            for p in range(count):
+                                for x in range(common, min(TURNED, width[p] - first_x)):
+                                    store(turned[(p * TURNED + c) * TURNED + x] + bias[k],
+                                          &target[n, k >> bits, target_z, target_y, first[p] + (first_x + x) * step,
+                                                  k & bits])
+                line += 1
+    return 0
+
+
+cdef int store_phases(CorrelationPlan plan, Py_ssize_t first_phase, Py_ssize_t last_phase, const Box *task,
+                      real_t[::1] work, Py_ssize_t sums_size, const real_t[::1] bias, Py_ssize_t channel,
+                      Py_ssize_t channels, stored_t[:, :, :, :, :, :] target) except -1 nogil:
+    # target at channels [channel, channel + channels) = sums + bias, along whichever axis is contiguous
+    cdef Py_ssize_t phase = first_phase, count, p, sums
+    cdef Py_ssize_t index[4]
+    cdef Box box
+    while phase < last_phase:
+        # The phases of a task that differ along x only; the first of them has the most outputs.
+        count = min(last_phase - phase, plan.phase_count[3] - phase % plan.phase_count[3])
+        sums = plan.sums_offset + (phase - first_phase) * sums_size
+        if side_by_side(target):
+            for p in range(count):
+                store_pixels(plan, phase + p, task, work, sums + p * sums_size, bias, channel, channels, target)
+        elif phase_box(plan, phase, task, index, &box):
+            store_lines_of(plan, phase, count, task, work, sums, sums_size, bias, channel, channels, target)
+        phase += count
     return 0
 
 
@@ -194,32 +219,22 @@ cdef inline int scale_by_taps(Box *box, int axis, Py_ssize_t step, const Py_ssiz
     if volume(taps) == 0:
         box.size[axis] = 0
         return 0
-    low = high = table[taps.start[axis], 1]
+    low = high = table[taps.start[axis], 0]
     for t in range(taps.start[axis] + 1, taps.start[axis] + taps.size[axis]):
-        low = min(low, table[t, 1])
-        high = max(high, table[t, 1])
+        low = min(low, table[t, 0])
+        high = max(high, table[t, 0])
     scale(box, axis, step, low, high, size)
     return 0
 
 
-cdef int tiles_task(CorrelationPlan plan, Py_ssize_t task, const stored_t[:, :, :, :, :, :] source,
-                    const real_t[::1] packed, bint finite, const real_t[::1] bias,
-                    stored_t[:, :, :, :, :, :] target, real_t[::1] work) except -1 nogil:
-    # All channels and taps of one block of pixels, phases and target channels of one group.
-    cdef Py_ssize_t lanes = plan.lanes
-    cdef Py_ssize_t phase_block = task % plan.phase_blocks
-    cdef Py_ssize_t channel_block = task // plan.phase_blocks % plan.channel_blocks
-    cdef Py_ssize_t group = task // (plan.phase_blocks * plan.channel_blocks) % plan.groups
-    cdef Py_ssize_t channel = channel_block * plan.channel_block
-    cdef Py_ssize_t channels = min(plan.channel_block, plan.target_channels - channel)
-    cdef Py_ssize_t phase, first_phase = phase_block * plan.phase_block
-    cdef Py_ssize_t last_phase = min(first_phase + plan.phase_block, plan.phases)
-    cdef Py_ssize_t c, depth, k, sums, sums_size
+cdef int add_all_taps(CorrelationPlan plan, const Box *task, Py_ssize_t first_phase, Py_ssize_t last_phase,
+                      Py_ssize_t sums_size, Py_ssize_t group, Py_ssize_t channel, Py_ssize_t channels, bint finite,
+                      const stored_t[:, :, :, :, :, :] source, const real_t[::1] packed,
+                      real_t[::1] work) except -1 nogil:
+    # The sums of each phase, over all channels and taps.
+    cdef Py_ssize_t lanes = plan.lanes, phase, c, depth, k, sums
     cdef Py_ssize_t index[4]
-    cdef Box box, region, taps
-    unravel(task // (plan.phase_blocks * plan.channel_blocks * plan.groups), plan.blocks, index)
-    box = cut(index, plan.block, plan.target_size)
-    sums_size = volume(&box) * plan.channel_block
+    cdef Box region, taps
     for k in range(plan.sums_offset, plan.sums_offset + (last_phase - first_phase) * sums_size):
         work[k] = 0
     for k in range((plan.source_channels + plan.depth_block - 1) // plan.depth_block * volume_of(plan.tap_blocks)):
@@ -227,8 +242,8 @@ cdef int tiles_task(CorrelationPlan plan, Py_ssize_t task, const stored_t[:, :, 
         taps = cut(index, plan.tap_block, plan.tap_count)
         c = k // volume_of(plan.tap_blocks) * plan.depth_block
         depth = min(plan.depth_block, plan.source_channels - c)
+        region = task[0]
         if not plan.in_place:
-            region = box
             scale_by_taps(&region, 1, plan.source_step[1], plan.tap_z, &taps, plan.source_size[1])
             scale_by_taps(&region, 2, plan.source_step[2], plan.tap_y, &taps, plan.source_size[2])
             scale_by_taps(&region, 3, plan.source_step[3], plan.tap_x, &taps, plan.source_size[3])
@@ -237,13 +252,38 @@ cdef int tiles_task(CorrelationPlan plan, Py_ssize_t task, const stored_t[:, :, 
             pack_pixels(source, &region, EVERY, group * plan.source_channels + c, depth, depth, work[plan.zeros:])
         sums = plan.sums_offset
         for phase in range(first_phase, last_phase):
-            correlate_phase(plan, phase, &box, &taps, &region, finite, source, group * plan.source_channels + c, depth,
+            correlate_phase(plan, phase, task, &taps, &region, finite, source, group * plan.source_channels + c, depth,
                             packed, group * plan.panels + channel // lanes, (channels + lanes - 1) // lanes, work, sums)
             sums += sums_size
+    return 0
+
+
+cdef int tiles_task(CorrelationPlan plan, Py_ssize_t task, const stored_t[:, :, :, :, :, :] source,
+                    const real_t[::1] packed, bint finite, const real_t[::1] bias,
+                    stored_t[:, :, :, :, :, :] target, real_t[::1] work) except -1 nogil:
+    # One block of pixels, phases and target channels of one group.
+    cdef Py_ssize_t phase_block = task % plan.phase_blocks
+    cdef Py_ssize_t channel = task // plan.phase_blocks % plan.channel_blocks * plan.channel_block
+    cdef Py_ssize_t group = task // (plan.phase_blocks * plan.channel_blocks) % plan.groups
+    cdef Py_ssize_t channels = min(plan.channel_block, plan.target_channels - channel)
+    cdef Py_ssize_t phase, first_phase = phase_block * plan.phase_block
+    cdef Py_ssize_t last_phase = min(first_phase + plan.phase_block, plan.phases)
+    cdef Py_ssize_t sums, sums_size
+    cdef Py_ssize_t index[4]
+    cdef Box box
+    cdef bint done = plan.pairs and finite
+    unravel(task // (plan.phase_blocks * plan.channel_blocks * plan.groups), plan.blocks, index)
+    box = cut(index, plan.block, plan.target_size)
+    sums_size = volume(&box) * plan.channel_block
     sums = plan.sums_offset
-    for phase in range(first_phase, last_phase):
-        store_phase(plan, phase, &box, work, sums, bias, group * plan.target_channels + channel, channels, target)
+    for phase in range(first_phase, last_phase if done else first_phase):
+        done &= multiply_pairs(plan, phase, &box, source, group, channel, channels, packed, work, sums)
         sums += sums_size
+    if not done:
+        add_all_taps(plan, &box, first_phase, last_phase, sums_size, group, channel, channels, finite, source, packed,
+                     work)
+    store_phases(plan, first_phase, last_phase, &box, work, sums_size, bias, group * plan.target_channels + channel,
+                 channels, target)
     return 0
 
 

@@ -1,9 +1,9 @@
-# What the two ways to correlate share. Part of engine.pyx.
+# What the ways to correlate share. Part of engine.pyx.
 
 cdef class CorrelationPlan:
-    """How one correlation is cut and which taps each phase has; filled by ``plan.py``, which explains the fields."""
-    cdef Py_ssize_t groups, parts, source_channels, target_channels, panels, lanes, taps
-    cdef Py_ssize_t kernel[3]
+    """How one correlation is cut and which taps each phase has; filled by ``plan_correlation.py``, which explains it."""
+    cdef Py_ssize_t groups, parts, source_channels, target_channels, panels, lanes, slots
+    cdef Py_ssize_t slot_count[3]
     cdef Py_ssize_t source_size[4]
     cdef Py_ssize_t target_size[4]     # in pixels of the largest phase
     cdef Py_ssize_t source_step[4]
@@ -16,18 +16,24 @@ cdef class CorrelationPlan:
     cdef Py_ssize_t block[4]           # pixels of a task
     cdef Py_ssize_t blocks[4]
     cdef Py_ssize_t phase_count[4]
-    cdef Py_ssize_t phases, phase_block, phase_blocks, channel_block, channel_blocks, depth_block
-    cdef Py_ssize_t sums_offset        # in a thread's workspace, after the zeros and the packed source
-    cdef bint in_place
+    cdef Py_ssize_t paired[4]          # 1 along an axis whose outputs are computed in pairs
+    cdef Py_ssize_t phases, phase_block, phase_blocks, channel_block, channel_blocks, depth_block, pair_depth
+    # in a thread's workspace: zeros, the packed source, the sums, and what pairs of taps need
+    cdef Py_ssize_t sums_offset, values_offset, products_offset
+    cdef bint in_place, merges, pairs
     cdef readonly bint along_lines     # computed by lines.pxi
-    cdef readonly Py_ssize_t tasks, zeros, work_size
-    # per axis: rows (first output, outputs, first tap, last tap + 1) of a phase; rows (index, offset) of a tap
+    cdef readonly Py_ssize_t tasks, zeros, work_size, packed_size
+    # per axis: rows (first output, outputs, first slot, last + 1, first element, last + 1) of a phase; the offset of a
+    # slot; rows (number of slots, three slots, offset) of an element; rows (slot, slot, slot) of a sum of two
     cdef const Py_ssize_t[:, ::1] phase_z, phase_y, phase_x, tap_z, tap_y, tap_x
+    cdef const Py_ssize_t[:, ::1] element_z, element_y, element_x, sum_z, sum_y, sum_x
+    cdef const Py_ssize_t[::1] tap_slots    # the packed slot of each tap of the kernel
 
     def __init__(self, fields):
         self.groups, self.parts, self.source_channels, self.target_channels = fields.channels
-        self.panels, self.lanes, self.taps, self.tasks, self.work_size = fields.sizes
-        self.kernel = fields.kernel
+        self.panels, self.lanes, self.slots, self.tasks, self.work_size = fields.sizes
+        self.packed_size = self.groups * self.panels * self.lanes * self.slots * self.source_channels
+        self.slot_count = fields.slot_count
         self.source_size = fields.source_size
         self.target_size = fields.target_size
         self.source_step = fields.source_step
@@ -39,13 +45,19 @@ cdef class CorrelationPlan:
         self.block = fields.block
         self.blocks = fields.blocks
         self.phase_count = fields.phase_count
+        self.paired = fields.paired
+        self.pairs = any(fields.paired)
         self.phases, self.phase_block, self.phase_blocks = fields.phases
-        self.channel_block, self.channel_blocks, self.depth_block = fields.channel_blocks
-        self.zeros, self.sums_offset = fields.offsets
+        self.channel_block, self.channel_blocks, self.depth_block, self.pair_depth = fields.channel_blocks
+        self.zeros, self.sums_offset, self.values_offset, self.products_offset = fields.offsets
         self.in_place = fields.in_place
         self.along_lines = fields.along_lines
+        self.merges = fields.merges
         self.phase_z, self.phase_y, self.phase_x = fields.phase_tables
         self.tap_z, self.tap_y, self.tap_x = fields.tap_tables
+        self.element_z, self.element_y, self.element_x = fields.element_tables
+        self.sum_z, self.sum_y, self.sum_x = fields.sum_tables
+        self.tap_slots = fields.tap_slots
         self.tap_count = [1, len(self.tap_z), len(self.tap_y), len(self.tap_x)]
 
 
@@ -58,3 +70,42 @@ cdef inline int phase_box(CorrelationPlan plan, Py_ssize_t phase, const Box *tas
     clip(box, 2, 0, plan.phase_y[index[2], 1])
     clip(box, 3, 0, plan.phase_x[index[3], 1])
     return volume(box) > 0
+
+
+cdef inline Py_ssize_t slot_of(CorrelationPlan plan, Py_ssize_t z, Py_ssize_t y, Py_ssize_t x) noexcept nogil:
+    return (z * plan.slot_count[1] + y) * plan.slot_count[2] + x
+
+
+cdef inline const real_t *source_place(CorrelationPlan plan, const stored_t[:, :, :, :, :, :] source,
+                                       Py_ssize_t channel, Py_ssize_t depth, const Box *region,
+                                       real_t[::1] work, Py_ssize_t *step) noexcept nogil:
+    # Where the channels of source pixel 0 lie or would lie, in place or where they were packed, and how far it is from
+    # one pixel to the next along each axis.
+    cdef Py_ssize_t axis
+    cdef const real_t *origin
+    if plan.in_place:
+        for axis in range(4):
+            step[axis] = source.strides[axis + (axis > 0)] // <Py_ssize_t>sizeof(stored_t)
+        return <const real_t *>&source[0, channel >> (plan.parts - 1), 0, 0, 0, 0]
+    step[3] = depth
+    origin = &work[plan.zeros]
+    for axis in range(2, -1, -1):
+        step[axis] = step[axis + 1] * region.size[axis + 1]
+    for axis in range(4):
+        origin -= region.start[axis] * step[axis]
+    return origin
+
+
+cdef inline int look_up(CorrelationPlan plan, const stored_t[:, :, :, :, :, :] source, Py_ssize_t channel,
+                        Py_ssize_t depth, const Box *region, real_t[::1] work, Py_ssize_t n, Py_ssize_t z,
+                        Py_ssize_t y, Py_ssize_t x) except -1 nogil:
+    # For a build with bounds checks: the channels of one source pixel exist where source_place says.
+    cdef const stored_t *end
+    cdef const real_t *packed_end
+    if plan.in_place:
+        end = &source[n, (channel + depth - 1) >> (plan.parts - 1), z, y, x, plan.parts - 1]
+    else:
+        packed_end = &work[plan.zeros + depth * ((((n - region.start[0]) * region.size[1] + z - region.start[1])
+                                                  * region.size[2] + y - region.start[2]) * region.size[3]
+                                                 + x - region.start[3] + 1) - 1]
+    return 0

@@ -47,6 +47,7 @@ class Arithmetic(NamedTuple):
     pack_weight: Callable[..., bool]
     correlate: Callable[..., None]
     weight_gradient: Callable[..., None]
+    pair_gradient: Callable[..., bool]
     sum_chunks: Callable[..., None]
 
 
@@ -73,6 +74,7 @@ def _arithmetic(engine: ModuleType, name: str) -> Arithmetic:
         engine.pack_weight[f"{c_name}|{c_real}"],
         engine.correlate[f"{c_name}|{c_real}"],
         engine.weight_gradient[f"{c_name}|{c_real}"],
+        engine.pair_gradient[f"{c_name}|{c_real}"],
         engine.sum_chunks[f"{c_real}|{c_name}"],
     )
 

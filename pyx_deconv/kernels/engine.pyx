@@ -50,10 +50,37 @@ cdef extern from "tile.h" nogil:
                      double *c, Py_ssize_t c_step)
 
 cdef extern from "transpose.h" nogil:
-    void transpose_float(const float *source, Py_ssize_t source_step, Py_ssize_t rows, Py_ssize_t columns,
-                         float *target, Py_ssize_t target_step)
-    void transpose_double(const double *source, Py_ssize_t source_step, Py_ssize_t rows, Py_ssize_t columns,
-                          double *target, Py_ssize_t target_step)
+    void transpose_float(const float *source, Py_ssize_t row_step, Py_ssize_t column_step, Py_ssize_t rows,
+                         Py_ssize_t columns, float *target, Py_ssize_t target_step)
+    void transpose_double(const double *source, Py_ssize_t row_step, Py_ssize_t column_step, Py_ssize_t rows,
+                         Py_ssize_t columns, double *target, Py_ssize_t target_step)
+    void transpose_to_float(const float *source, Py_ssize_t source_step, Py_ssize_t rows, Py_ssize_t columns,
+                            float *target, const Py_ssize_t *place, Py_ssize_t target_step)
+    void transpose_to_double(const double *source, Py_ssize_t source_step, Py_ssize_t rows, Py_ssize_t columns,
+                             double *target, const Py_ssize_t *place, Py_ssize_t target_step)
+    void interleave_float(Py_ssize_t count, const float *lines, Py_ssize_t line_step, Py_ssize_t width, float shift,
+                          float *target)
+    void interleave_double(Py_ssize_t count, const double *lines, Py_ssize_t line_step, Py_ssize_t width, double shift,
+                           double *target)
+
+cdef extern from "karatsuba.h" nogil:
+    void differences_float(Py_ssize_t ny, Py_ssize_t nx, const float **pixels, Py_ssize_t depth, float *values,
+                           Py_ssize_t step)
+    void differences_double(Py_ssize_t ny, Py_ssize_t nx, const double **pixels, Py_ssize_t depth, double *values,
+                            Py_ssize_t step)
+    void sums_float(Py_ssize_t ny, Py_ssize_t nx, const float **pixels, Py_ssize_t depth, float *values, Py_ssize_t step)
+    void add_to_outer_float(float *outer0, const float *inner, float *outer2, Py_ssize_t size, int sign)
+    void sums_double(Py_ssize_t ny, Py_ssize_t nx, const double **pixels, Py_ssize_t depth, double *values, Py_ssize_t step)
+    void add_to_outer_double(double *outer0, const double *inner, double *outer2, Py_ssize_t size, int sign)
+    int add_pairs_float(const float *a, const float *b, const float *c, Py_ssize_t size, float *first, float *second)
+    int add_pairs_double(const double *a, const double *b, const double *c, Py_ssize_t size, double *first,
+                         double *second)
+    void add_up_float(const float *a, const float *b, float *sum, Py_ssize_t size)
+    void add_up_double(const double *a, const double *b, double *sum, Py_ssize_t size)
+    int move_float(const float *source, Py_ssize_t size, float *target)
+    int move_double(const double *source, Py_ssize_t size, double *target)
+    int all_finite_float(const float *values, Py_ssize_t size)
+    int all_finite_double(const double *values, Py_ssize_t size)
 
 cdef extern from "lines.h" nogil:
     void add_lines_float(Py_ssize_t count, const float **lines, const float *weights, Py_ssize_t width, float *sums)
@@ -65,6 +92,7 @@ cdef enum:
     MAX_ROWS = 16       # at least TILE_ROWS
     MAX_SEGMENTS = 64   # taps or lines gathered before the tile is called: the pointers stay in L1
     TURNED = 32         # channels and pixels that are transposed at a time on their way out
+    MAX_TOGETHER = 8    # phases whose outputs are stored side by side
 
 tile_rows = TILE_ROWS
 tile_bytes = TILE_BYTES
@@ -111,12 +139,81 @@ cdef inline void tile(Py_ssize_t segments, Py_ssize_t depth, Py_ssize_t used_row
         tile_double(segments, depth, used_rows, rows, row_step, panel, offsets, panel_step, c, c_step)
 
 
-cdef inline void transpose(const real_t *source, Py_ssize_t source_step, Py_ssize_t rows, Py_ssize_t columns,
-                           real_t *target, Py_ssize_t target_step) noexcept nogil:
+cdef inline void transpose(const real_t *source, Py_ssize_t row_step, Py_ssize_t column_step, Py_ssize_t rows,
+                           Py_ssize_t columns, real_t *target, Py_ssize_t target_step) noexcept nogil:
     if real_t is float:
-        transpose_float(source, source_step, rows, columns, target, target_step)
+        transpose_float(source, row_step, column_step, rows, columns, target, target_step)
     else:
-        transpose_double(source, source_step, rows, columns, target, target_step)
+        transpose_double(source, row_step, column_step, rows, columns, target, target_step)
+
+
+cdef inline void transpose_to(const real_t *source, Py_ssize_t source_step, Py_ssize_t rows, Py_ssize_t columns,
+                              real_t *target, const Py_ssize_t *place, Py_ssize_t target_step) noexcept nogil:
+    if real_t is float:
+        transpose_to_float(source, source_step, rows, columns, target, place, target_step)
+    else:
+        transpose_to_double(source, source_step, rows, columns, target, place, target_step)
+
+
+cdef inline void interleave(Py_ssize_t count, const real_t *lines, Py_ssize_t line_step, Py_ssize_t width, real_t shift,
+                            real_t *target) noexcept nogil:
+    if real_t is float:
+        interleave_float(count, lines, line_step, width, shift, target)
+    else:
+        interleave_double(count, lines, line_step, width, shift, target)
+
+
+cdef inline void differences(Py_ssize_t ny, Py_ssize_t nx, const real_t **pixels, Py_ssize_t depth, real_t *values,
+                             Py_ssize_t step) noexcept nogil:
+    if real_t is float:
+        differences_float(ny, nx, pixels, depth, values, step)
+    else:
+        differences_double(ny, nx, pixels, depth, values, step)
+
+
+cdef inline void sums(Py_ssize_t ny, Py_ssize_t nx, const real_t **pixels, Py_ssize_t depth, real_t *values,
+                      Py_ssize_t step) noexcept nogil:
+    if real_t is float:
+        sums_float(ny, nx, pixels, depth, values, step)
+    else:
+        sums_double(ny, nx, pixels, depth, values, step)
+
+
+cdef inline void add_to_outer(real_t *outer0, const real_t *inner, real_t *outer2, Py_ssize_t size,
+                              int sign) noexcept nogil:
+    if real_t is float:
+        add_to_outer_float(outer0, inner, outer2, size, sign)
+    else:
+        add_to_outer_double(outer0, inner, outer2, size, sign)
+
+
+cdef inline int add_pairs(const real_t *a, const real_t *b, const real_t *c, Py_ssize_t size, real_t *first,
+                          real_t *second) noexcept nogil:
+    if real_t is float:
+        return add_pairs_float(a, b, c, size, first, second)
+    else:
+        return add_pairs_double(a, b, c, size, first, second)
+
+
+cdef inline void add_up(const real_t *a, const real_t *b, real_t *sum, Py_ssize_t size) noexcept nogil:
+    if real_t is float:
+        add_up_float(a, b, sum, size)
+    else:
+        add_up_double(a, b, sum, size)
+
+
+cdef inline int move(const real_t *source, Py_ssize_t size, real_t *target) noexcept nogil:
+    if real_t is float:
+        return move_float(source, size, target)
+    else:
+        return move_double(source, size, target)
+
+
+cdef inline int all_finite(const real_t *values, Py_ssize_t size) noexcept nogil:
+    if real_t is float:
+        return all_finite_float(values, size)
+    else:
+        return all_finite_double(values, size)
 
 
 cdef inline void add_lines(Py_ssize_t count, const real_t **lines, const real_t *weights, Py_ssize_t width,
@@ -151,6 +248,9 @@ def x86_64_level():
 
 include "pixels.pxi"
 include "correlation_plan.pxi"
+include "packed_weight.pxi"
 include "lines.pxi"
+include "karatsuba.pxi"
 include "correlation.pxi"
 include "weight_gradient.pxi"
+include "karatsuba_gradient.pxi"

@@ -19,7 +19,7 @@ cdef inline int flush_lines(CorrelationPlan plan, Py_ssize_t count, const real_t
                             const real_t[::1] packed, Py_ssize_t group, Py_ssize_t width, real_t[::1] work,
                             Py_ssize_t sums, Py_ssize_t pixels) except -1 nogil:
     # The gathered lines, weighted for each target channel in turn.
-    cdef Py_ssize_t m, i, panel_size = plan.taps * plan.source_channels
+    cdef Py_ssize_t m, i, panel_size = plan.slots * plan.source_channels
     cdef real_t weights[MAX_SEGMENTS]
     cdef const real_t *end
     for m in range(plan.target_channels if count else 0):
@@ -50,17 +50,16 @@ cdef int correlate_lines(CorrelationPlan plan, Py_ssize_t phase, const Box *task
             for y in range(box.start[2], box.start[2] + box.size[2]):
                 count = 0
                 for tz in range(plan.phase_z[index[1], 2], plan.phase_z[index[1], 3]):
-                    source_z = z * plan.source_step[1] + plan.tap_z[tz, 1]
+                    source_z = z * plan.source_step[1] + plan.tap_z[tz, 0]
                     if not 0 <= source_z < plan.source_size[1]:
                         continue
                     for ty in range(plan.phase_y[index[2], 2], plan.phase_y[index[2], 3]):
-                        source_y = y * plan.source_step[2] + plan.tap_y[ty, 1]
+                        source_y = y * plan.source_step[2] + plan.tap_y[ty, 0]
                         if not 0 <= source_y < plan.source_size[2]:
                             continue
                         for tx in range(plan.phase_x[index[3], 2], plan.phase_x[index[3], 3]):
-                            shift = plan.tap_x[tx, 1] - plan.low[3]
-                            tap = ((plan.tap_z[tz, 0] * plan.kernel[1] + plan.tap_y[ty, 0]) * plan.kernel[2]
-                                   + plan.tap_x[tx, 0])
+                            shift = plan.tap_x[tx, 0] - plan.low[3]
+                            tap = slot_of(plan, tz, ty, tx)
                             first = plan.zeros + shift % step * width + shift // step + line_size * (
                                 (n * region.size[1] + source_z - region.start[1]) * region.size[2]
                                 + source_y - region.start[2])

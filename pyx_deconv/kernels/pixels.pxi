@@ -79,7 +79,7 @@ cdef int pack_pixels(const stored_t[:, :, :, :, :, :] source, const Box *box, co
     # target[pixel of the box, width] = channels [channel, channel + channels) of every step-th pixel, then zeros
     cdef Py_ssize_t bits = source.shape[5] - 1     # parts are 1 or 2: shift and mask instead of divide
     cdef Py_ssize_t n, z, y, x, source_z, source_y, c, k, line = 0
-    cdef bint pixels_contiguous = bits == 0 and step[3] == 1 and source.strides[4] == <Py_ssize_t>sizeof(stored_t)
+    cdef bint pixels_contiguous = bits == 0 and source.strides[4] == <Py_ssize_t>sizeof(stored_t)
     cdef bint channels_contiguous = side_by_side(source)
     cdef const stored_t *pixel
     cdef const stored_t *end
@@ -97,8 +97,9 @@ cdef int pack_pixels(const stored_t[:, :, :, :, :, :] source, const Box *box, co
                             load(&pixel[c], &target[line + x * width + c])
                 elif pixels_contiguous and (stored_t is float or stored_t is double):
                     pixel = &source[n, channel, source_z, source_y, box.start[3], 0]
-                    end = &source[n, channel + channels - 1, source_z, source_y, box.start[3] + box.size[3] - 1, 0]
-                    transpose(<const real_t *>pixel, source.strides[1] // <Py_ssize_t>sizeof(stored_t), channels,
+                    end = &source[n, channel + channels - 1, source_z, source_y,
+                                  box.start[3] + (box.size[3] - 1) * step[3], 0]
+                    transpose(<const real_t *>pixel, source.strides[1] // <Py_ssize_t>sizeof(stored_t), step[3], channels,
                               box.size[3], &target[line], width)
                 else:
                     for c in range(channels):

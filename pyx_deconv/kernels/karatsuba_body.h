@@ -1,0 +1,135 @@
+/* Included by karatsuba.h once for each REAL; see there for what it computes. */
+
+typedef REAL NAME(unaligned) __attribute__((vector_size(VECTOR_BYTES), aligned(sizeof(REAL)), may_alias));
+typedef REAL NAME(single) __attribute__((may_alias));
+
+/* Pixels are loaded, combined along x and along y, and stored; from two pixels of a sum the first and last of three. */
+#define MAKE(TYPE, NY, NX, FROM_Y, FROM_X, ALONG)                                                                      \
+    {                                                                                                                  \
+        TYPE v[NY][NX];                                                                                                \
+        for (int y = 0; y < NY; y += NY == 3 && FROM_Y == 2 ? 2 : 1)                                                   \
+            for (int x = 0; x < NX; x += NX == 3 && FROM_X == 2 ? 2 : 1)                                               \
+                v[y][x] = *(const TYPE *)(pixels[(FROM_Y == 2 && NY == 3 ? y / 2 : y) * FROM_X                         \
+                                                 + (FROM_X == 2 && NX == 3 ? x / 2 : x)] + c);                         \
+        if (NX == 3)                                                                                                   \
+            for (int y = 0; y < NY; y += NY == 3 && FROM_Y == 2 ? 2 : 1)                                               \
+                ALONG(v[y][0], v[y][NX / 2], v[y][NX - 1])                                                             \
+        if (NY == 3)                                                                                                   \
+            for (int x = 0; x < NX; x++)                                                                               \
+                ALONG(v[0][x], v[NY / 2][x], v[NY - 1][x])                                                             \
+        for (int y = 0; y < NY; y++)                                                                                   \
+            for (int x = 0; x < NX; x++)                                                                               \
+                *(TYPE *)(values + (y * NX + x) * step + c) = v[y][x];                                                 \
+    }
+#define LESS_MIDDLE(first, middle, last) { first -= middle; last -= middle; }
+#define MIDDLE_SUM(first, middle, last) { middle = first + last; }
+
+/* Whole vectors; the last one overlaps the one before it, and fewer channels than a vector go one by one. */
+#define ALL_CHANNELS(KEY, NY, NX, FROM_Y, FROM_X, ALONG)                                                               \
+    case KEY:                                                                                                          \
+        if (depth < LANES)                                                                                             \
+            for (ptrdiff_t c = 0; c < depth; c++)                                                                      \
+                MAKE(NAME(single), NY, NX, FROM_Y, FROM_X, ALONG)                                                      \
+        else                                                                                                           \
+            for (ptrdiff_t next = 0; next < depth; next += LANES) {                                                    \
+                const ptrdiff_t c = next + LANES <= depth ? next : depth - LANES;                                      \
+                MAKE(NAME(unaligned), NY, NX, FROM_Y, FROM_X, ALONG)                                                   \
+            }                                                                                                          \
+        break;
+
+static inline void NAME(differences)(ptrdiff_t ny, ptrdiff_t nx, const REAL *const *pixels, ptrdiff_t depth,
+                                     REAL *values, ptrdiff_t step)
+{
+    enum { LANES = VECTOR_BYTES / sizeof(REAL) };
+    switch (10 * ny + nx) {
+        ALL_CHANNELS(11, 1, 1, 1, 1, LESS_MIDDLE)
+        ALL_CHANNELS(12, 1, 2, 1, 2, LESS_MIDDLE)
+        ALL_CHANNELS(13, 1, 3, 1, 3, LESS_MIDDLE)
+        ALL_CHANNELS(21, 2, 1, 2, 1, LESS_MIDDLE)
+        ALL_CHANNELS(22, 2, 2, 2, 2, LESS_MIDDLE)
+        ALL_CHANNELS(23, 2, 3, 2, 3, LESS_MIDDLE)
+        ALL_CHANNELS(31, 3, 1, 3, 1, LESS_MIDDLE)
+        ALL_CHANNELS(32, 3, 2, 3, 2, LESS_MIDDLE)
+        ALL_CHANNELS(33, 3, 3, 3, 3, LESS_MIDDLE)
+    }
+}
+
+static inline void NAME(sums)(ptrdiff_t ny, ptrdiff_t nx, const REAL *const *pixels, ptrdiff_t depth, REAL *values,
+                              ptrdiff_t step)
+{
+    enum { LANES = VECTOR_BYTES / sizeof(REAL) };
+    switch (10 * ny + nx) {
+        ALL_CHANNELS(11, 1, 1, 1, 1, MIDDLE_SUM)
+        ALL_CHANNELS(12, 1, 3, 1, 2, MIDDLE_SUM)
+        ALL_CHANNELS(21, 3, 1, 2, 1, MIDDLE_SUM)
+        ALL_CHANNELS(22, 3, 3, 2, 2, MIDDLE_SUM)
+    }
+}
+
+#undef MAKE
+#undef LESS_MIDDLE
+#undef MIDDLE_SUM
+#undef ALL_CHANNELS
+
+static inline void NAME(add_to_outer)(REAL *restrict outer0, const REAL *restrict inner, REAL *restrict outer2,
+                                      ptrdiff_t size, int sign)
+{
+    if (sign > 0)
+        for (ptrdiff_t i = 0; i < size; i++) {
+            outer0[i] += inner[i];
+            outer2[i] += inner[i];
+        }
+    else
+        for (ptrdiff_t i = 0; i < size; i++) {
+            outer0[i] -= inner[i];
+            outer2[i] -= inner[i];
+        }
+}
+
+static inline int NAME(add_pairs)(const REAL *a, const REAL *b, const REAL *c, ptrdiff_t size, REAL *first, REAL *second)
+{
+    enum { LANES = VECTOR_BYTES / sizeof(REAL) };
+    NAME(unaligned) zero = {0};
+    for (ptrdiff_t i = 0; i < size; i += LANES) { /* whole vectors: size is a multiple */
+        const NAME(unaligned) middle = *(const NAME(unaligned) *)(b + i);
+        const NAME(unaligned) one = *(const NAME(unaligned) *)(a + i) + middle;
+        *(NAME(unaligned) *)(first + i) = one;
+        zero += one * 0;
+        if (second) {
+            const NAME(unaligned) two = *(const NAME(unaligned) *)(c + i) + middle;
+            *(NAME(unaligned) *)(second + i) = two;
+            zero += two * 0;
+        }
+    }
+    int finite = 1;
+    for (int i = 0; i < LANES; i++)
+        finite &= zero[i] == 0;
+    return finite;
+}
+
+static inline void NAME(add_up)(const REAL *a, const REAL *b, REAL *restrict sum, ptrdiff_t size)
+{
+    for (ptrdiff_t i = 0; i < size; i++)
+        sum[i] = a[i] + b[i];
+}
+
+static inline int NAME(all_finite)(const REAL *values, ptrdiff_t size)
+{
+    enum { LANES = VECTOR_BYTES / sizeof(REAL) };
+    NAME(unaligned) zero = {0};
+    ptrdiff_t i = 0;
+    int finite = 1;
+    for (; i + LANES <= size; i += LANES)
+        zero += *(const NAME(unaligned) *)(values + i) * 0;
+    for (int lane = 0; lane < LANES; lane++)
+        finite &= zero[lane] == 0;
+    for (; i < size; i++)
+        finite &= values[i] * 0 == 0;
+    return finite;
+}
+
+static inline int NAME(move)(const REAL *source, ptrdiff_t size, REAL *restrict target)
+{
+    memcpy(target, source, size * sizeof(REAL));
+    return NAME(all_finite)(source, size);
+}

@@ -1,0 +1,205 @@
+# Weight gradients of two taps at a time, with three multiplications instead of four. Part of engine.pyx.
+#
+# What karatsuba.pxi saves for two outputs is saved here for two taps t0, t1 that take neighbouring coarse pixels x0, x1
+# to neighbouring pixels d0, d1, d2 of the fine map (the same identity, transposed):
+#
+#     gradient of t0 = sum x0*d0 + x1*d1 = m0 + m1        m0 = sum x0        * (d0 - d1)
+#     gradient of t1 = sum x0*d1 + x1*d2 = m1 + m2        m1 = sum (x0 + x1) * d1
+#                                                         m2 = sum x1        * (d2 - d1)
+#
+# along each paired axis; a tap without a partner takes sum x0*d0 + x1*d1. Where something is not finite the caller
+# computes all of it anew, tap by tap.
+
+
+cdef class PairGradientPlan:
+    """How a weight gradient of pairs of taps is cut; filled by ``plan_weight_gradient.py``, which explains the fields."""
+    cdef Py_ssize_t groups, parts, coarse_channels, fine_channels
+    cdef Py_ssize_t kernel[4]          # (1, z, y, x)
+    cdef Py_ssize_t coarse_size[4]
+    cdef Py_ssize_t fine_size[4]
+    cdef Py_ssize_t stride[4]
+    cdef Py_ssize_t paired[4]
+    cdef Py_ssize_t block[4]           # coarse pixels at a time
+    cdef Py_ssize_t blocks[4]
+    cdef Py_ssize_t element_count[4]
+    cdef Py_ssize_t chunks, chunk_blocks, elements, element_block, element_blocks
+    cdef Py_ssize_t coarse_block, coarse_blocks, fine_block, fine_blocks
+    cdef Py_ssize_t packed_offset, coarse_offset, fine_offset, products_offset
+    cdef bint coarse_in_place, fine_in_place
+    cdef readonly Py_ssize_t tasks, work_size, zeros
+    # per axis: rows (pixels, taps, first tap, second tap, offset) of an element
+    cdef const Py_ssize_t[:, ::1] element_z, element_y, element_x
+
+    def __init__(self, fields):
+        self.groups, self.parts, self.coarse_channels, self.fine_channels = fields.channels
+        self.tasks, self.work_size = fields.sizes
+        self.kernel = fields.kernel
+        self.coarse_size = fields.coarse_size
+        self.fine_size = fields.fine_size
+        self.stride = fields.stride
+        self.paired = fields.paired
+        self.block = fields.block
+        self.blocks = fields.blocks
+        self.element_count = fields.element_count
+        self.chunks, self.chunk_blocks = fields.chunks
+        self.elements, self.element_block, self.element_blocks = fields.elements
+        self.coarse_block, self.coarse_blocks, self.fine_block, self.fine_blocks = fields.channel_blocks
+        self.packed_offset, self.coarse_offset, self.fine_offset, self.products_offset = fields.offsets
+        self.zeros = self.packed_offset
+        self.coarse_in_place, self.fine_in_place = fields.in_place
+        self.element_z, self.element_y, self.element_x = fields.element_tables
+
+
+cdef int add_outer_products(PairGradientPlan plan, Py_ssize_t units, const Reach *reach, Py_ssize_t coarse_count,
+                            Py_ssize_t fine_count, real_t[::1] work, Py_ssize_t products) except -1 nogil:
+    # work[products + (point * coarse_block + a) * fine_block + b] += sum over units of coarse[a] * fine[b]
+    cdef Py_ssize_t lanes = TILE_BYTES // sizeof(real_t), size = plan.coarse_block * plan.fine_block
+    cdef Py_ssize_t z, y, x, i, a, p, axis, used, point, coarse_point, value = 0
+    cdef Py_ssize_t no_offset[1]
+    cdef Py_ssize_t at[4]
+    cdef const real_t *rows[MAX_ROWS]
+    cdef const real_t *coarse
+    cdef const real_t *fine
+    cdef real_t *end = &work[products + size - 1]
+    no_offset[0] = 0
+    for z in range(reach[1].count):
+        for y in range(reach[2].count):
+            for x in range(reach[3].count):
+                at[1], at[2], at[3] = z, y, x
+                point = coarse_point = 0
+                for axis in range(1, 4):
+                    # Two pixels: the first and the last coarse value, summed into one point.
+                    coarse_point = coarse_point * (1 + 2 * plan.paired[axis]) + at[axis] * (1 + (reach[axis].count == 2))
+                    point = point * (1 + 2 * plan.paired[axis]) + (at[axis] if reach[axis].count == 3 else 0)
+                coarse = &work[plan.coarse_offset + coarse_point * units * plan.coarse_block]
+                fine = &work[plan.fine_offset + value * units * plan.fine_block]
+                end = &work[products + (point + 1) * size - 1]
+                for p in range((fine_count + lanes - 1) // lanes):
+                    a = 0
+                    while a < coarse_count:
+                        used = min(<Py_ssize_t>TILE_ROWS, coarse_count - a)
+                        for i in range(TILE_ROWS):
+                            rows[i] = coarse + a + (i if i < used else 0)
+                        tile(1, units, used, rows, plan.coarse_block, fine + p * lanes, no_offset, plan.fine_block,
+                             &work[products + point * size + a * plan.fine_block + p * lanes], plan.fine_block)
+                        a += TILE_ROWS
+                value += 1
+    return 0
+
+
+cdef int store_gradient(PairGradientPlan plan, const Py_ssize_t *e, Py_ssize_t group, Py_ssize_t a, Py_ssize_t b,
+                        Py_ssize_t coarse_count, Py_ssize_t fine_count, real_t[::1] work, Py_ssize_t products,
+                        real_t[::1] partial) except -1 nogil:
+    # The gradients of one element's taps from its products; returns whether all of them are finite.
+    cdef Py_ssize_t size = plan.coarse_block * plan.fine_block, parts = plan.parts, all_taps = volume_of(plan.kernel)
+    cdef Py_ssize_t ny = 1 + 2 * plan.paired[2], nx = 1 + 2 * plan.paired[3]
+    cdef Py_ssize_t i, j, k, z, y, x, row, taps = 0
+    cdef Py_ssize_t tap[8]
+    cdef Py_ssize_t place[8]
+    cdef real_t zero_if_finite = 0
+    cdef real_t *first = &work[products]
+    if plan.element_z[e[1], 1] == 2:
+        add_to_outer(first, first + ny * nx * size, first + 2 * ny * nx * size, ny * nx * size, 1)
+    for z in range(plan.element_z[e[1], 1]):
+        if plan.element_y[e[2], 1] == 2:
+            first = &work[products + 2 * z * ny * nx * size]
+            add_to_outer(first, first + nx * size, first + 2 * nx * size, nx * size, 1)
+        for y in range(plan.element_y[e[2], 1]):
+            if plan.element_x[e[3], 1] == 2:
+                first = &work[products + (2 * z * ny + 2 * y) * nx * size]
+                add_to_outer(first, first + size, first + 2 * size, size, 1)
+            for x in range(plan.element_x[e[3], 1]):
+                tap[taps] = ((plan.element_z[e[1], 2 + z] * plan.kernel[2] + plan.element_y[e[2], 2 + y]) * plan.kernel[3]
+                             + plan.element_x[e[3], 2 + x])
+                place[taps] = products + ((2 * z * ny + 2 * y) * nx + 2 * x) * size
+                taps += 1
+    for i in range(coarse_count // parts):
+        for j in range(fine_count // parts):
+            k = (((group * plan.coarse_channels + a) // parts + i) * (plan.fine_channels // parts) + b // parts + j)
+            for x in range(taps):
+                row = place[x] + parts * (i * plan.fine_block + j)
+                y = parts * (k * all_taps + tap[x])
+                if parts == 1:
+                    partial[y] = work[row]
+                else:   # conj(x) * g = (re*re + im*im) + i (re*im - im*re)
+                    partial[y] = work[row] + work[row + plan.fine_block + 1]
+                    partial[y + 1] = work[row + 1] - work[row + plan.fine_block]
+                    zero_if_finite += partial[y + 1] * 0
+                zero_if_finite += partial[y] * 0
+    return zero_if_finite == 0
+
+
+cdef int pair_gradient_task(PairGradientPlan plan, Py_ssize_t task, const stored_t[:, :, :, :, :, :] coarse,
+                            const stored_t[:, :, :, :, :, :] fine, real_t[:, ::1] partial,
+                            real_t[::1] work) except -1 nogil:
+    # Some elements and channels of one group, summed over one chunk of the pixels; returns whether all is finite.
+    cdef Py_ssize_t b = task % plan.fine_blocks * plan.fine_block
+    cdef Py_ssize_t a = task // plan.fine_blocks % plan.coarse_blocks * plan.coarse_block
+    cdef Py_ssize_t rest = task // (plan.fine_blocks * plan.coarse_blocks)
+    cdef Py_ssize_t first = rest % plan.element_blocks * plan.element_block
+    cdef Py_ssize_t last = min(first + plan.element_block, plan.elements)
+    cdef Py_ssize_t group = rest // plan.element_blocks % plan.groups
+    cdef Py_ssize_t chunk = rest // (plan.element_blocks * plan.groups)
+    cdef Py_ssize_t coarse_count = min(plan.coarse_block, plan.coarse_channels - a)
+    cdef Py_ssize_t fine_count = min(plan.fine_block, plan.fine_channels - b)
+    cdef Py_ssize_t points = (1 + 2 * plan.paired[1]) * (1 + 2 * plan.paired[2]) * (1 + 2 * plan.paired[3])
+    cdef Py_ssize_t size = points * plan.coarse_block * plan.fine_block
+    cdef Py_ssize_t block, element, k
+    cdef Py_ssize_t index[4]
+    cdef Py_ssize_t e[4]
+    cdef Layout of_coarse, of_fine
+    cdef Reach reach[4]
+    cdef Box box, units
+    cdef int axis
+    cdef bint finite = True
+    of_coarse.in_place, of_coarse.as_sums, of_coarse.parts = plan.coarse_in_place, True, plan.parts
+    of_coarse.packed, of_coarse.values, of_coarse.paired = plan.packed_offset, plan.coarse_offset, plan.paired
+    of_fine.in_place, of_fine.as_sums, of_fine.parts = plan.fine_in_place, False, plan.parts
+    of_fine.packed, of_fine.values, of_fine.paired = plan.packed_offset, plan.fine_offset, plan.paired
+    # The sums; and values of channels that are not there, which are multiplied as well.
+    for k in range(plan.fine_offset, plan.products_offset + (last - first) * size):
+        work[k] = 0
+    for block in range(chunk * plan.chunk_blocks, min((chunk + 1) * plan.chunk_blocks, volume_of(plan.blocks))):
+        unravel(block, plan.blocks, index)
+        box = units = cut(index, plan.block, plan.coarse_size)
+        for axis in range(1, 4):
+            units.size[axis] = (box.size[axis] + plan.paired[axis]) // (1 + plan.paired[axis])
+            reach[axis] = reach_of(box.start[axis], 1, plan.coarse_size[axis], plan.paired[axis], units.size[axis],
+                                   1 + plan.paired[axis], 0)
+        make_values(&of_coarse, &units, reach, coarse, group * plan.coarse_channels + a, coarse_count,
+                    plan.coarse_block, work)
+        for element in range(first, last):
+            unravel(element, plan.element_count, e)
+            reach[1] = reach_of(box.start[1], plan.stride[1], plan.fine_size[1], plan.paired[1], units.size[1],
+                                plan.element_z[e[1], 0], plan.element_z[e[1], 4])
+            reach[2] = reach_of(box.start[2], plan.stride[2], plan.fine_size[2], plan.paired[2], units.size[2],
+                                plan.element_y[e[2], 0], plan.element_y[e[2], 4])
+            reach[3] = reach_of(box.start[3], plan.stride[3], plan.fine_size[3], plan.paired[3], units.size[3],
+                                plan.element_x[e[3], 0], plan.element_x[e[3], 4])
+            if reach[1].low == reach[1].high or reach[2].low == reach[2].high or reach[3].low == reach[3].high:
+                continue
+            make_values(&of_fine, &units, reach, fine, group * plan.fine_channels + b, fine_count, plan.fine_block,
+                        work)
+            add_outer_products(plan, volume(&units), reach, coarse_count, fine_count, work,
+                               plan.products_offset + (element - first) * size)
+    for element in range(first, last):
+        unravel(element, plan.element_count, e)
+        finite &= store_gradient(plan, e, group, a, b, coarse_count, fine_count, work,
+                                 plan.products_offset + (element - first) * size, partial[chunk])
+    return finite
+
+
+def pair_gradient(PairGradientPlan plan, const stored_t[:, :, :, :, :, :] coarse,
+                  const stored_t[:, :, :, :, :, :] fine, real_t[:, ::1] partial, real_t[:, ::1] work, int threads):
+    """Fill partial (chunks, elements of the weight) as weight_gradient does; return whether all of it is finite."""
+    cdef Py_ssize_t task
+    cdef int infinite = 0
+    if stored_t is double and real_t is double or stored_t is not double and real_t is float:
+        if threads == 1:
+            with nogil:
+                for task in range(plan.tasks):
+                    infinite += not pair_gradient_task(plan, task, coarse, fine, partial, work[0])
+        else:
+            for task in prange(plan.tasks, nogil=True, schedule="dynamic", num_threads=threads):
+                infinite += not pair_gradient_task(plan, task, coarse, fine, partial, work[threadid()])
+        return infinite == 0

@@ -1,0 +1,94 @@
+# Packing the weights of a correlation: [group, panel, slot, source channel, lane]. Part of engine.pyx.
+
+cdef enum:
+    PACKED_CHANNELS = 16    # packed at a time: what is then added up and checked is still in L1
+
+
+cdef int pack_channels(CorrelationPlan plan, Py_ssize_t group, Py_ssize_t m, Py_ssize_t c,
+                       const stored_t[:, :, :, :, :, :, :] weight, bint conjugate, real_t *target) except -1 nogil:
+    # One source channel of a panel whose first target channel is m; target is where its slot 0 lies.
+    cdef Py_ssize_t lanes = plan.lanes, bits = plan.parts - 1, step = plan.source_channels * lanes
+    cdef Py_ssize_t taps = weight.shape[3] * weight.shape[4] * weight.shape[5], item = sizeof(stored_t)
+    cdef Py_ssize_t used = min(lanes, plan.target_channels - m), lane, tap, tz, ty, tx, part
+    cdef real_t sign, value = 0
+    cdef const stored_t *end
+    if ((stored_t is float or stored_t is double) and bits == 0 and (weight.strides[5] == item or weight.shape[5] == 1)
+            and (weight.strides[4] == weight.shape[5] * item or weight.shape[4] == 1)
+            and (weight.strides[3] == weight.shape[4] * weight.shape[5] * item or weight.shape[3] == 1)):
+        end = &weight[group, m + used - 1, c, weight.shape[3] - 1, weight.shape[4] - 1, weight.shape[5] - 1, 0]
+        transpose_to(<const real_t *>&weight[group, m, c, 0, 0, 0, 0], weight.strides[1] // item, used, taps,
+                     target, &plan.tap_slots[0], step)
+    else:
+        for lane in range(used):
+            # Parts of a product: re = re*re - im*im, im = re*im + im*re; conj(weight) turns the sign of its im.
+            part = ((m + lane) & bits) ^ (c & bits)
+            sign = -1 if part and (((m + lane) & bits) == 0) != conjugate else 1
+            tap = 0
+            for tz in range(weight.shape[3]):
+                for ty in range(weight.shape[4]):
+                    for tx in range(weight.shape[5]):
+                        load(&weight[group, (m + lane) >> bits, c >> bits, tz, ty, tx, part], &value)
+                        target[plan.tap_slots[tap] * step + lane] = sign * value
+                        tap += 1
+    for tap in range(taps if used < lanes else 0):
+        for lane in range(used, lanes):
+            target[plan.tap_slots[tap] * step + lane] = 0
+    return 0
+
+
+cdef int add_slots(CorrelationPlan plan, int axis, const Py_ssize_t[:, ::1] sums, Py_ssize_t size,
+                   real_t *target) except -1 nogil:
+    # The sums of two slots along one axis, for all slots of the axes behind it and the taps of those before it.
+    cdef Py_ssize_t step = plan.source_channels * plan.lanes, inner = 1, outer = 1, i, j, k, n
+    cdef Py_ssize_t count = plan.slot_count[axis]
+    cdef real_t *first
+    for k in range(axis):
+        outer *= plan.slot_count[k]
+    for k in range(axis + 1, 3):
+        inner *= plan.slot_count[k]
+    for i in range(outer):
+        for n in range(sums.shape[0]):
+            for j in range(inner):
+                first = target + (i * count * inner + j) * step
+                add_up(first + sums[n, 1] * inner * step, first + sums[n, 2] * inner * step,
+                       first + sums[n, 0] * inner * step, size)
+    return 0
+
+
+cdef int pack_panel(CorrelationPlan plan, Py_ssize_t index, const stored_t[:, :, :, :, :, :, :] weight, bint conjugate,
+                    real_t[::1] packed) except -1 nogil:
+    # Some source channels of one panel; returns 1 where a weight is infinite or NaN.
+    cdef Py_ssize_t blocks = (plan.source_channels + PACKED_CHANNELS - 1) // PACKED_CHANNELS
+    cdef Py_ssize_t panel = index // blocks, first = index % blocks * PACKED_CHANNELS
+    cdef Py_ssize_t channels = min(PACKED_CHANNELS, plan.source_channels - first)
+    cdef Py_ssize_t step = plan.source_channels * plan.lanes, c, slot
+    cdef real_t *target = &packed[panel * plan.slots * step + first * plan.lanes]
+    cdef real_t *end = &packed[(panel + 1) * plan.slots * step - 1]
+    cdef bint finite = True
+    for c in range(channels):
+        pack_channels(plan, panel // plan.panels, panel % plan.panels * plan.lanes, first + c, weight, conjugate,
+                      target + c * plan.lanes)
+    for slot in range(plan.tap_slots.shape[0]):
+        finite &= all_finite(target + plan.tap_slots[slot] * step, channels * plan.lanes)
+    if plan.pairs:  # a sum along x for all taps, then one along y for all taps and sums along x, ...
+        add_slots(plan, 2, plan.sum_x, channels * plan.lanes, target)
+        add_slots(plan, 1, plan.sum_y, channels * plan.lanes, target)
+        add_slots(plan, 0, plan.sum_z, channels * plan.lanes, target)
+    return not finite
+
+
+def pack_weight(CorrelationPlan plan, const stored_t[:, :, :, :, :, :, :] weight, bint conjugate, real_t[::1] packed,
+                int threads):
+    """Fill ``packed`` from weight (group, target, source, z, y, x, part); return whether all of it is finite."""
+    cdef Py_ssize_t index
+    cdef Py_ssize_t count = (plan.source_channels + PACKED_CHANNELS - 1) // PACKED_CHANNELS * plan.groups * plan.panels
+    cdef int infinite = 0
+    if stored_t is double and real_t is double or stored_t is not double and real_t is float:
+        if threads == 1:
+            with nogil:
+                for index in range(count):
+                    infinite += pack_panel(plan, index, weight, conjugate, packed)
+        else:
+            for index in prange(count, nogil=True, schedule="static", num_threads=threads):
+                infinite += pack_panel(plan, index, weight, conjugate, packed)
+        return infinite == 0

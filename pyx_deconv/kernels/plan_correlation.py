@@ -1,0 +1,370 @@
+"""How a forward pass or an input gradient is cut; ``correlation.pxi`` and its siblings compute it."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from math import prod
+from typing import TYPE_CHECKING, NamedTuple
+
+from . import plan
+from .plan import Shape, Table, Tile, blocks_of, ceil_div, compact_block, even, pixel_block, round_up, table
+
+if TYPE_CHECKING:
+    from ..geometry import Axis
+
+Tap = tuple[int, int]  # index, offset
+
+
+class Phase(NamedTuple):
+    """Outputs first, first + step, ... of one axis, and the taps that reach them, by ascending offset."""
+
+    first: int
+    outputs: int
+    taps: list[Tap]
+
+
+class Direction(NamedTuple):
+    """One spatial axis of a correlation: target[first + step*u] sums source[source_step*u + offset]."""
+
+    kernel: int
+    source_size: int
+    source_step: int
+    step: int
+    phases: list[Phase]
+    gaps: bool  # whether there are outputs in no phase, because no tap reaches them
+
+    @property
+    def outputs(self) -> int:
+        """Outputs of the largest phase."""
+        return max(phase.outputs for phase in self.phases)
+
+
+def scatter(axis: Axis) -> Direction:
+    """Fine outputs j = first + stride*u from coarse inputs i = u + offset, for each output phase."""
+    # A single input pixel is never a stride away from another; a stride of K leaves a phase at most one tap.
+    stride = axis.stride if axis.coarse > 1 else (axis.kernel - 1) * axis.dilation + 1
+    taps = defaultdict(list)
+    for t in reversed(range(axis.kernel)):
+        taps[t * axis.dilation % stride].append(t)
+    phases = []
+    for phase, members in taps.items():  # a phase without taps is a gap: there can be 2**31 of them
+        first = (phase - axis.begin) % stride
+        outputs = ceil_div(axis.fine - first, stride)
+        offsets = [(t, (first + axis.begin - t * axis.dilation) // stride) for t in members]
+        reached = [(t, offset) for t, offset in offsets if offset < axis.coarse and offset + outputs > 0]
+        if reached and outputs > 0:
+            phases.append(Phase(first, outputs, reached))
+    return Direction(
+        axis.kernel, axis.coarse, 1, stride, sorted(phases), len(phases) < min(stride, axis.fine)
+    )
+
+
+def gather(axis: Axis) -> Direction:
+    """Coarse outputs i from fine inputs j = stride*i + offset: one phase with every tap."""
+    taps = [(t, t * axis.dilation - axis.begin) for t in range(axis.kernel)]
+    last = (axis.coarse - 1) * axis.stride
+    return Direction(
+        axis.kernel,
+        axis.fine,
+        axis.stride,
+        1,
+        [Phase(0, axis.coarse, [(t, o) for t, o in taps if o < axis.fine and o + last >= 0])],
+        False,
+    )
+
+
+ABSENT = Direction(1, 1, 1, 1, [Phase(0, 1, [(0, 0)])], False)  # an axis that a 1-D or 2-D map does not have
+
+
+class Slots(NamedTuple):
+    """The weights of one axis in the order in which they are packed: taps phase by phase, then sums of two.
+
+    An element is what is multiplied together: (slots, offset of the first pixel). One slot is a tap; the same
+    one twice a tap that serves both outputs of a pair; three are a tap, the sum of two taps, the other tap.
+    """
+
+    taps: list[Tap]  # of each slot that is a tap: those that no output meets come last
+    sums: list[tuple[int, int]]  # the two slots of each slot that is a sum
+    firsts: list[int]  # the first slot of each phase, and the end of the last
+    elements: list[list[tuple[tuple[int, ...], int]]]  # of each phase
+
+    @property
+    def size(self) -> int:
+        """How many there are."""
+        return len(self.taps) + len(self.sums)
+
+
+def slots(direction: Direction, paired: bool) -> Slots:
+    """Order the weights of one axis, for outputs one by one or in pairs."""
+    taps = [tap for phase in direction.phases for tap in phase.taps]
+    met = {t for t, _ in taps}
+    every = taps + [(t, 0) for t in range(direction.kernel) if t not in met]
+    sums: list[tuple[int, int]] = []
+    firsts, elements = [0], []
+    for phase in direction.phases:
+        left = {offset: firsts[-1] + i for i, (_, offset) in enumerate(phase.taps)}
+        firsts.append(firsts[-1] + len(left))
+        members: list[tuple[tuple[int, ...], int]] = []
+        while left:
+            offset, slot = next(iter(left.items()))
+            del left[offset]
+            other = left.pop(offset + direction.source_step, None) if paired else None
+            if other is not None:
+                members.append(((slot, len(every) + len(sums), other), offset))
+                sums.append((slot, other))
+            else:
+                members.append(((slot, slot) if paired else (slot,), offset))
+        elements.append(members)
+    return Slots(every, sums, firsts, elements)
+
+
+def pairs(
+    spatial: tuple[Direction, ...], batch: int, source_channels: int, target_channels: int
+) -> tuple[bool, ...]:
+    """Along which axes outputs are computed in pairs: where it saves a tenth, and more than it costs."""
+    chosen, rest, growth = [], 1.0, 1.0
+    for direction in spatial:
+        made = slots(direction, True)
+        direct = sum(len(phase.taps) * phase.outputs for phase in direction.phases)
+        paired = sum(
+            sum(len(members) for members, _ in elements) * ceil_div(phase.outputs, 2)
+            for elements, phase in zip(made.elements, direction.phases, strict=True)
+        )
+        chosen.append(paired < 0.9 * direct)
+        if chosen[-1]:
+            rest *= paired / direct
+            growth *= made.size / direction.kernel
+    # Packing a weight costs about as much as multiplying it by 100 pixels; and channels have to fill vectors.
+    pixels = batch * prod(direction.outputs for direction in spatial)
+    if min(source_channels, target_channels) < 16 or pixels * (1 - rest) < 100 * (growth - 1):
+        return (False,) * len(spatial)
+    return tuple(chosen)
+
+
+@dataclass(frozen=True)
+class CorrelationFields:
+    """What ``engine.CorrelationPlan`` copies."""
+
+    channels: tuple[int, int, int, int]  # groups, parts, source and target channels of a group (in parts)
+    sizes: tuple[int, int, int, int, int]  # panels of a group, lanes, slots, tasks, a thread's workspace
+    slot_count: Shape
+    source_size: Shape
+    target_size: Shape
+    source_step: Shape
+    target_step: Shape
+    low: Shape  # least and greatest offset of any tap
+    high: Shape
+    tap_block: Shape  # taps whose source pixels are packed together, as rows of the tap tables
+    tap_blocks: Shape
+    block: Shape
+    blocks: Shape
+    phase_count: Shape
+    phases: tuple[int, int, int]  # all, in a task, tasks of them
+    # target channels of a task, tasks of them, source channels at a time, and of pairs of taps
+    channel_blocks: tuple[int, int, int, int]
+    # in a workspace: the packed source (zeros before it), the sums, the values and products of pairs
+    offsets: tuple[int, int, int, int]
+    in_place: bool
+    along_lines: bool
+    merges: bool  # whether the taps of a phase along x meet neighbours in the source
+    paired: Shape  # 1 for an axis whose outputs are computed in pairs
+    phase_tables: tuple[Table, Table, Table]  # first output, outputs, first slot, last + 1, first element, last + 1
+    tap_tables: tuple[Table, Table, Table]  # offset of each slot that some output meets
+    element_tables: tuple[Table, Table, Table]  # number of slots, the slots, offset
+    tap_slots: Table  # of each tap of the kernel, the packed slot
+    sum_tables: tuple[Table, Table, Table]  # the slot of a sum, and the two that it adds
+
+
+def reach(pixels: int, step: int, taps: list[Tap], tap_block: int, size: int) -> int:
+    """How many source pixels a block of target pixels reaches through a block of taps, at most."""
+    blocks = (
+        [offset for _, offset in taps[first : first + tap_block]] for first in range(0, len(taps), tap_block)
+    )
+    return (
+        min(size, (pixels - 1) * step + 1 + max(max(offsets) - min(offsets) for offsets in blocks))
+        if taps
+        else 0
+    )
+
+
+def few_channels(directions: tuple[Direction, ...], target_channels: int, tile: Tile) -> bool:
+    """Whether the target has so few channels that vectors along its lines are better filled."""
+    line = max((phase.outputs for phase in directions[-1].phases), default=0)
+    return 4 * target_channels <= tile.lanes and 2 * line >= tile.lanes
+
+
+def correlation(
+    directions: tuple[Direction, ...],
+    batch: int,
+    groups: int,
+    parts: int,
+    source_channels: int,
+    target_channels: int,
+    in_place: bool,
+    along_lines: bool,
+    tile: Tile,
+) -> CorrelationFields:
+    """Cut one correlation with a phase or more along each axis. Channels are a group's, counted in parts."""
+    if along_lines:  # one target channel at a time
+        in_place, tile = False, tile._replace(lanes=1)
+    z, y, x = spatial = (*(ABSENT,) * (3 - len(directions)), *directions)
+    paired = (
+        (False,) * 3 if along_lines else pairs(spatial, batch, source_channels, target_channels)
+    )
+    ordered = list(map(slots, spatial, paired))
+    taps_of = [made.taps[: made.firsts[-1]] for made in ordered]
+    low = (0, *(min((offset for _, offset in taps), default=0) for taps in taps_of))
+    high = (0, *(max((offset for _, offset in taps), default=0) for taps in taps_of))
+    source_size = (batch, *(direction.source_size for direction in spatial))
+    source_step = (1, *(direction.source_step for direction in spatial))
+    target_size = (batch, *(direction.outputs for direction in spatial))
+    phases = prod(len(direction.phases) for direction in spatial)
+    taps_of_a_phase = max(1, prod(map(len, taps_of)) // phases)
+    slot_count = tuple(made.size for made in ordered)
+
+    # Outputs are computed in units: single ones, or pairs along some axes.
+    unit = tuple(1 + pair for pair in (False, *paired))
+    points = prod(1 + 2 * pair for pair in paired)
+    lanes = round_up(target_channels, tile.lanes)
+    multiplications = prod(target_size) * prod(map(len, taps_of)) * groups * source_channels * target_channels
+    enough = plan.TASKS if multiplications > plan.TASKS * plan.MULTIPLICATIONS else 1
+    values = plan.VALUES_BYTES // tile.itemsize
+    # What is packed should serve many products, and the phases along x are stored side by side.
+    phase_block = 1
+    if along_lines:
+        phase_block = even(phases, 16)
+    elif not in_place:
+        phase_block = max(size for size in range(1, 9) if len(x.phases) % size == 0)
+        if points == 1 and phase_block == len(x.phases):
+            phase_block *= max(size for size in range(1, 8 // phase_block + 1) if len(y.phases) % size == 0)
+    channel_block = even(lanes, 64 if in_place else max(64, 512 // phase_block) if points == 1 else 128, tile.lanes)
+    most = min(plan.PIXELS, plan.SUMS_BYTES // (tile.itemsize * channel_block * phase_block)) // prod(unit)
+    if points > 1:
+        most = min(most, values // (points * channel_block))
+    units = tuple(map(ceil_div, target_size, unit))
+    cut_pixels = pixel_block if along_lines else compact_block
+
+    def too_few() -> bool:
+        return (
+            prod(blocks_of(units, cut_pixels(units, most)))
+            * groups
+            * ceil_div(phases, phase_block)
+            * ceil_div(lanes, channel_block)
+            < enough
+        )
+
+    while too_few() and channel_block > tile.lanes and channel_block > 32:
+        channel_block = even(lanes, channel_block // 2, tile.lanes)
+    while too_few() and most * prod(unit) > 64:
+        most //= 2
+    while too_few() and phase_block > 1:
+        phase_block = 1
+    block = tuple(a * b for a, b in zip(cut_pixels(units, max(1, most)), unit, strict=True))
+
+    # As many source channels at a time as a row of tiles holds in L1, over all the taps of a phase.
+    depth = min(source_channels, max(16, plan.ROWS_BYTES // (tile.itemsize * tile.rows * taps_of_a_phase)))
+    kernel = (1, *map(len, taps_of))
+    tap_block = tuple(max(1, taps) for taps in kernel)
+    region = 0
+    if not in_place:  # smaller blocks of pixels and (in a gather) of taps, then fewer channels, until it fits
+        budget = plan.PACKED_BYTES // tile.itemsize
+        while True:
+            spans = list(map(reach, block[1:], source_step[1:], taps_of, tap_block[1:], source_size[1:]))
+            if along_lines:  # with what lies beside the source
+                spans[2] = x.source_step * (block[3] + (high[3] - low[3]) // x.source_step)
+            region = block[0] * prod(spans)
+            if region * min(depth, 16) <= budget or prod(block) <= tile.rows * prod(unit):
+                break
+            if phases == 1 and not along_lines and prod(block) <= 64 and prod(tap_block) > 16:
+                tap_block = pixel_block(kernel, prod(tap_block) // 2)
+            else:
+                most = prod(block) // prod(unit) // 2
+                block = tuple(a * b for a, b in zip(cut_pixels(units, most), unit, strict=True))
+        depth = min(depth, budget // max(1, region))
+    depth = even(source_channels, depth, parts)
+
+    pair_depth = pair_region = pair_values = pair_products = 0
+    if points > 1:
+        units_of_a_task = prod(map(ceil_div, block, unit))
+        pair_depth = even(source_channels, max(16, values // (points * units_of_a_task)), parts)
+        if not in_place:
+            pair_region = round_up(prod(a + b - 1 for a, b in zip(block, unit, strict=True)) * pair_depth, 16)
+        pair_values = points * units_of_a_task * round_up(pair_depth, 16)
+        pair_products = points * units_of_a_task * channel_block
+
+    blocks = blocks_of(target_size, block)
+    phase_blocks, channel_blocks = ceil_div(phases, phase_block), ceil_div(lanes, channel_block)
+    tasks = prod(blocks) * groups * phase_blocks * channel_blocks
+    merges = all(
+        b[1] - a[1] == 1 for phase in x.phases for a, b in zip(phase.taps, phase.taps[1:], strict=False)
+    )
+    longest = max(len(phase.taps) for phase in x.phases) if merges else 1
+    zeros = round_up(max(depth * longest, pair_depth), 16)  # they stand for pixels outside the source
+    sums_offset = zeros + round_up(max(region * depth, pair_region), 16)
+    values_offset = sums_offset + phase_block * prod(block) * channel_block
+    products_offset = values_offset + pair_values
+    return CorrelationFields(
+        channels=(groups, parts, source_channels, target_channels),
+        sizes=(lanes // tile.lanes, tile.lanes, prod(slot_count), tasks, products_offset + pair_products),
+        slot_count=slot_count,
+        source_size=source_size,
+        target_size=target_size,
+        source_step=source_step,
+        target_step=(1, z.step, y.step, x.step),
+        low=low,
+        high=high,
+        tap_block=tap_block,
+        tap_blocks=blocks_of(kernel, tap_block),
+        block=block,
+        blocks=blocks,
+        phase_count=(1, len(z.phases), len(y.phases), len(x.phases)),
+        phases=(phases, phase_block, phase_blocks),
+        channel_blocks=(channel_block, channel_blocks, depth, pair_depth),
+        offsets=(zeros, sums_offset, values_offset, products_offset),
+        in_place=in_place,
+        along_lines=along_lines,
+        merges=merges,
+        paired=tuple(map(int, (False, *paired))),
+        phase_tables=tuple(map(phase_table, spatial, ordered)),
+        tap_tables=tuple(table([(offset,) for _, offset in taps], 1) for taps in taps_of),
+        element_tables=tuple(map(element_table, ordered)),
+        tap_slots=tap_slots(ordered),
+        sum_tables=tuple(
+            table([(len(made.taps) + i, *pair) for i, pair in enumerate(made.sums)], 3) for made in ordered
+        ),
+    )
+
+
+def phase_table(direction: Direction, made: Slots) -> Table:
+    """Rows of (first output, outputs, first slot, last slot + 1, first element, last element + 1)."""
+    rows, start = [], 0
+    for phase, first, members in zip(direction.phases, made.firsts, made.elements, strict=False):
+        rows.append(
+            (phase.first, phase.outputs, first, first + len(phase.taps), start, start + len(members))
+        )
+        start += len(members)
+    return table(rows, 6)
+
+
+def element_table(made: Slots) -> Table:
+    """Rows of (number of slots, three slots, offset), phase by phase."""
+    return table(
+        [
+            (len(members), *members, *(0,) * (3 - len(members)), offset)
+            for elements in made.elements
+            for members, offset in elements
+        ],
+        5,
+    )
+
+
+def tap_slots(ordered: list[Slots]) -> Table:
+    """The packed slot of each tap of the kernel, in C order."""
+    place = [[0] * len(made.taps) for made in ordered]
+    for slot_of, made in zip(place, ordered, strict=True):
+        for slot, (tap, _) in enumerate(made.taps):
+            slot_of[tap] = slot
+    z, y, x = (table([(slot,) for slot in slot_of], 1) for slot_of in place)
+    _, rows, columns = (made.size for made in ordered)
+    return ((z[:, None, None, 0] * rows + y[None, :, None, 0]) * columns + x[None, None, :, 0]).reshape(-1)

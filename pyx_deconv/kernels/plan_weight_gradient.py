@@ -1,0 +1,256 @@
+"""How a weight gradient is cut; ``weight_gradient.pxi`` computes it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+from typing import TYPE_CHECKING
+
+from . import plan
+from .plan import (
+    Shape,
+    Table,
+    Tile,
+    blocks_of,
+    ceil_div,
+    compact_block,
+    even,
+    pixel_block,
+    round_up,
+    table,
+)
+from .plan_correlation import ABSENT, gather, pairs, slots
+
+if TYPE_CHECKING:
+    from ..geometry import Axis
+
+
+@dataclass(frozen=True)
+class WeightGradientFields:
+    """What ``engine.WeightGradientPlan`` copies."""
+
+    channels: tuple[int, int, int, int]  # groups, parts, coarse and fine channels of a group (in parts)
+    sizes: tuple[int, int]  # tasks, elements of a thread's workspace
+    kernel: Shape
+    coarse_size: Shape
+    fine_size: Shape
+    stride: Shape
+    block: Shape
+    blocks: Shape
+    chunks: tuple[int, int]  # sums of pixels kept apart, blocks of each
+    tap_block: Shape  # taps of a task
+    tap_blocks: Shape
+    channel_blocks: tuple[
+        int, int, int, int
+    ]  # coarse channels of a task, tasks of them, fine channels of a task, tasks of them
+    offsets: tuple[int, int, int]  # of the packed coarse map, the packed fine map and the sums in a workspace
+    in_place: tuple[bool, bool]
+    along_lines: bool  # few channels: a sum is a product of lines of pixels
+    by_tap: bool  # pack the fine map for each tap on its own
+    tap_tables: tuple[Table, Table, Table]
+
+
+def weight_gradient(
+    axes: tuple[Axis, ...],
+    batch: int,
+    groups: int,
+    parts: int,
+    coarse_channels: int,
+    fine_channels: int,
+    in_place: tuple[bool, bool],
+    tile: Tile,
+) -> WeightGradientFields:
+    """Cut one weight gradient. Channels are those of a group, counted in parts."""
+    absent = 3 - len(axes)
+    ones = (1,) * absent
+    coarse_size = (batch, *ones, *(axis.coarse for axis in axes))
+    fine_size = (batch, *ones, *(axis.fine for axis in axes))
+    stride = (1, *ones, *(axis.stride if axis.coarse > 1 else 1 for axis in axes))
+    kernel = (1, *ones, *(axis.kernel for axis in axes))
+    dilations = (1, *ones, *(axis.dilation for axis in axes))
+    tables = [table([(0, 0, 1)], 3)] * absent
+    for axis, step in zip(axes, stride[1 + absent :], strict=True):
+        offsets = [t * axis.dilation - axis.begin for t in range(axis.kernel)]
+        tables.append(
+            table(
+                [
+                    (
+                        offset,
+                        max(0, ceil_div(-offset, step)),
+                        min(axis.coarse, (axis.fine - 1 - offset) // step + 1),
+                    )
+                    for offset in offsets
+                ],
+                3,
+            )
+        )
+
+    whole = round_up(coarse_channels, tile.rows) * round_up(fine_channels, tile.lanes)
+    along_lines = 3 * coarse_channels * fine_channels <= whole and 2 * coarse_size[3] >= tile.lanes
+    if along_lines:
+        in_place, tile = (False, False), tile._replace(rows=parts, lanes=parts)
+    # Channels that a thread sums over all its pixels, for as many taps as fit beside each other.
+    coarse_block = even(round_up(coarse_channels, tile.rows), 64, tile.rows)
+    fine_block = even(round_up(fine_channels, tile.lanes), 64, tile.lanes)
+    tap_block = pixel_block(kernel, max(1, plan.SUMS_BYTES // (tile.itemsize * coarse_block * fine_block)))
+
+    budget = plan.PACKED_BYTES // tile.itemsize
+    block = pixel_block(coarse_size, plan.PIXELS)
+    while True:
+        offsets = [(taps - 1) * dilation for taps, dilation in zip(tap_block, dilations, strict=True)]
+        reached = [
+            min(size, (pixels - 1) * step + 1 + offset)
+            for size, pixels, step, offset in zip(fine_size, block, stride, offsets, strict=True)
+        ]
+        if along_lines:  # with what lies beside the fine map
+            reached[3] = stride[3] * (block[3] + offsets[3] // stride[3])
+        region = prod(reached)
+        # Large strides: most of what lies between the pixels of a tap is not needed.
+        by_tap = not in_place[1] and not along_lines and prod(block) * prod(tap_block) < region
+        if by_tap:
+            region = prod(block)
+        packed = (0 if in_place[0] else prod(block) * coarse_block, 0 if in_place[1] else region * fine_block)
+        if sum(packed) <= budget or prod(block) * prod(tap_block) == 1:
+            break
+        if prod(block) > 64 or prod(tap_block) == 1:
+            block = pixel_block(coarse_size, prod(block) // 2)
+        else:
+            tap_block = pixel_block(kernel, prod(tap_block) // 2)
+    blocks, tap_blocks = blocks_of(coarse_size, block), blocks_of(kernel, tap_block)
+    coarse_blocks, fine_blocks = ceil_div(coarse_channels, coarse_block), ceil_div(fine_channels, fine_block)
+
+    # Too few blocks of channels and taps for many threads: sum chunks of the pixels apart.
+    tasks = groups * prod(tap_blocks) * coarse_blocks * fine_blocks
+    weight_bytes = groups * coarse_channels * fine_channels * prod(kernel) * tile.itemsize // parts
+    chunks = max(1, min(ceil_div(plan.TASKS, tasks), prod(blocks), plan.PARTIAL_BYTES // max(1, weight_bytes)))
+    chunk_blocks = ceil_div(prod(blocks), chunks)
+    chunks = ceil_div(prod(blocks), chunk_blocks)
+
+    fine_offset = round_up(packed[0], 16)
+    sums_offset = fine_offset + round_up(packed[1], 16)
+    return WeightGradientFields(
+        channels=(groups, parts, coarse_channels, fine_channels),
+        sizes=(tasks * chunks, sums_offset + prod(tap_block) * coarse_block * fine_block),
+        kernel=kernel,
+        coarse_size=coarse_size,
+        fine_size=fine_size,
+        stride=stride,
+        block=block,
+        blocks=blocks,
+        chunks=(chunks, chunk_blocks),
+        tap_block=tap_block,
+        tap_blocks=tap_blocks,
+        channel_blocks=(coarse_block, coarse_blocks, fine_block, fine_blocks),
+        offsets=(0, fine_offset, sums_offset),
+        in_place=in_place,
+        along_lines=along_lines,
+        by_tap=by_tap,
+        tap_tables=(tables[0], tables[1], tables[2]),
+    )
+
+
+@dataclass(frozen=True)
+class PairGradientFields:
+    """What ``engine.PairGradientPlan`` copies."""
+
+    channels: tuple[int, int, int, int]  # groups, parts, coarse and fine channels of a group (in parts)
+    sizes: tuple[int, int]  # tasks, elements of a thread's workspace
+    kernel: Shape
+    coarse_size: Shape
+    fine_size: Shape
+    stride: Shape
+    paired: Shape
+    block: Shape
+    blocks: Shape
+    chunks: tuple[int, int]  # sums of pixels kept apart, blocks of each
+    element_count: Shape
+    elements: tuple[int, int, int]  # all, of a task, tasks of them
+    channel_blocks: tuple[int, int, int, int]
+    # in a workspace: what is packed (zeros before it), the values of both maps, the products
+    offsets: tuple[int, int, int, int]
+    in_place: tuple[bool, bool]
+    element_tables: tuple[Table, Table, Table]  # rows (pixels, taps, first tap, second tap, offset)
+
+
+def pair_gradient(
+    axes: tuple[Axis, ...],
+    batch: int,
+    groups: int,
+    parts: int,
+    coarse_channels: int,
+    fine_channels: int,
+    in_place: tuple[bool, bool],
+    tile: Tile,
+) -> PairGradientFields | None:
+    """Cut one weight gradient into pairs of taps, or say None where that is not worth while."""
+    directions = (*(ABSENT,) * (3 - len(axes)), *map(gather, axes))
+    if not all(direction.phases[0].taps for direction in directions):
+        return None
+    paired = pairs(directions, batch, fine_channels, coarse_channels)
+    # Taps that reach nothing get no gradient here.
+    if not any(paired) or any(len(d.phases[0].taps) < d.kernel for d in directions):
+        return None
+    coarse_size = (batch, *(direction.outputs for direction in directions))
+    fine_size = (batch, *(direction.source_size for direction in directions))
+    made = [slots(direction, pair) for direction, pair in zip(directions, paired, strict=True)]
+    element_tables = [
+        table(
+            [
+                (len(at), 1 + (len(at) == 3), ordered.taps[at[0]][0], ordered.taps[at[-1]][0], offset)
+                for at, offset in ordered.elements[0]
+            ],
+            5,
+        )
+        for ordered in made
+    ]
+    element_count = (1, *map(len, element_tables))
+    elements = prod(element_count)
+    unit = tuple(1 + pair for pair in (False, *paired))
+    points = prod(1 + 2 * pair for pair in paired)
+
+    products = plan.PRODUCTS_BYTES // tile.itemsize
+    coarse_block = even(round_up(coarse_channels, tile.rows), 64, tile.rows)
+    fine_block = even(round_up(fine_channels, tile.lanes), 64, tile.lanes)
+    while fine_block > tile.lanes and min(elements, 2) * points * coarse_block * fine_block > products:
+        fine_block = even(fine_block, fine_block // 2, tile.lanes)
+    while coarse_block > tile.rows and points * coarse_block * fine_block > products:
+        coarse_block = even(coarse_block, coarse_block // 2, tile.rows)
+    element_block = even(elements, products // (points * coarse_block * fine_block))
+    units = tuple(map(ceil_div, coarse_size, unit))
+    most = max(1, plan.VALUES_BYTES // (tile.itemsize * points * (coarse_block + fine_block)))
+    block = tuple(a * b for a, b in zip(compact_block(units, most), unit, strict=True))
+    pixels = prod(a + b - 1 for a, b in zip(block, unit, strict=True))
+    blocks = blocks_of(coarse_size, block)
+    element_blocks = ceil_div(elements, element_block)
+    coarse_blocks, fine_blocks = ceil_div(coarse_channels, coarse_block), ceil_div(fine_channels, fine_block)
+    tasks = groups * element_blocks * coarse_blocks * fine_blocks
+    weight_bytes = groups * coarse_channels * fine_channels * prod(d.kernel for d in directions) * tile.itemsize
+    chunks = max(1, min(ceil_div(plan.TASKS, tasks), prod(blocks), plan.PARTIAL_BYTES * parts // weight_bytes))
+    chunk_blocks = ceil_div(prod(blocks), chunks)
+    chunks = ceil_div(prod(blocks), chunk_blocks)
+
+    zeros = round_up(max(coarse_block, fine_block), 16)
+    coarse_offset = zeros + round_up(
+        pixels * max(0 if in_place[0] else coarse_block, 0 if in_place[1] else fine_block), 16
+    )
+    units_of_a_block = prod(map(ceil_div, block, unit))
+    fine_offset = coarse_offset + points * units_of_a_block * coarse_block
+    products_offset = fine_offset + points * units_of_a_block * fine_block
+    return PairGradientFields(
+        channels=(groups, parts, coarse_channels, fine_channels),
+        sizes=(tasks * chunks, products_offset + element_block * points * coarse_block * fine_block),
+        kernel=(1, *(direction.kernel for direction in directions)),
+        coarse_size=coarse_size,
+        fine_size=fine_size,
+        stride=(1, *(direction.source_step for direction in directions)),
+        paired=tuple(map(int, (False, *paired))),
+        block=block,
+        blocks=blocks,
+        chunks=(chunks, chunk_blocks),
+        element_count=element_count,
+        elements=(elements, element_block, element_blocks),
+        channel_blocks=(coarse_block, coarse_blocks, fine_block, fine_blocks),
+        offsets=(zeros, coarse_offset, fine_offset, products_offset),
+        in_place=in_place,
+        element_tables=(element_tables[0], element_tables[1], element_tables[2]),
+    )
