@@ -4,10 +4,12 @@
 #   BUILD_FLAGS=-v        show the compiler's output
 #   PYTEST_ARGS=...       what to test instead of everything
 #   QUICK=1               bench: a few layers in about a minute;  BENCH_ARGS=... for python -m benchmarks
+#   DOCS=1                bench: the report and its plots go into docs/performance
+#   HISTORY_ARGS=...      history: options of pytest-benchmark
 
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help demo test notebooks bench lint tools clean
+.PHONY: help demo test notebooks bench history lint tools clean
 
 VENV := .venv
 BIN := $(CURDIR)/$(VENV)/bin
@@ -23,6 +25,7 @@ help:
 	@echo 'make test        run the tests and measure the coverage'
 	@echo 'make notebooks   run every notebook, leave them as HTML in build/notebooks, say how to open them'
 	@echo 'make bench       time the library beside the frameworks (QUICK=1: about a minute); a large download'
+	@echo 'make history     time pyx_deconv alone and compare with the last time, kept in .benchmarks'
 	@echo 'make lint        ruff, cython-lint, codespell; mends what it can'
 	@echo 'make tools       put tox and pre-commit into .venv: see CONTRIBUTING.md'
 	@echo 'make clean       remove .venv, .tox, build, demo-output and caches'
@@ -41,7 +44,11 @@ notebooks: $(VENV)/extra-notebooks
 	@echo 'To work with them: $(VENV)/bin/jupyter lab notebooks'
 
 bench: $(VENV)/extra-bench
-	$(BIN)/python -m benchmarks $(if $(QUICK),--quick) $(BENCH_ARGS)
+	$(BIN)/python -m benchmarks $(if $(QUICK),--quick) $(if $(DOCS),--publish docs/performance) $(BENCH_ARGS)
+
+history: $(VENV)/extra-history
+	$(BIN)/pytest benchmarks/history.py -W default --benchmark-autosave --benchmark-compare \
+	    --benchmark-sort=fullname --benchmark-columns=min,median,iqr $(HISTORY_ARGS)
 
 lint: tools
 	PRE_COMMIT_HOME=$(BIN)/../pre-commit $(BIN)/pre-commit run --all-files

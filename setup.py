@@ -23,12 +23,14 @@ OPENMP = os.environ.get("PYX_DECONV_OPENMP") != "0"
 BUILD = f"build/cython-{Cython.__version__}" + "-checked" * CHECKED + "-serial" * (not OPENMP)
 
 INSTRUCTION_SETS = {
-    "baseline": [],  # what the compiler targets by itself: SSE2, NEON
+    "portable": [],  # what the compiler targets by itself: SSE2, NEON
+    "x86_64_v2": ["-march=x86-64-v2"],  # SSE4.2
     "x86_64_v3": ["-march=x86-64-v3"],  # AVX2, FMA, F16C
     "x86_64_v4": ["-march=x86-64-v4", "-mprefer-vector-width=512"],  # AVX-512
 }
-# -O3: at -O2 the register tile can lose a factor of three. The warnings are about code that Cython generates.
-FLAGS = ["-O3", "-g0", "-Wno-maybe-uninitialized", "-Wno-unused-function"]
+# -O3: at -O2 the register tile can lose a factor of three. -fwrapv: as CPython builds its own extensions.
+# The warnings are about code that Cython generates.
+FLAGS = ["-O3", "-g0", "-fwrapv", "-Wno-maybe-uninitialized", "-Wno-unused-function"]
 
 
 def compiles(source, flags, link=()):

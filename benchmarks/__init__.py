@@ -15,5 +15,7 @@ The package, from what is called to what is timed:
 ``layers``         the layers of ``layers.json``
 =================  =====================================================================================
 
+``history`` stands apart: pyx_deconv alone, timed by pytest-benchmark against its own past (``make history``).
+
 Every import goes down this table, never up. Times are in seconds, rates in FLOP/s and bytes/s.
 """

@@ -4,7 +4,7 @@ import argparse
 import re
 import sys
 from collections.abc import Iterator
-from itertools import groupby
+from itertools import chain, groupby
 from pathlib import Path
 
 from tqdm import tqdm
@@ -29,9 +29,12 @@ def main() -> None:
     failures = [] if options.report_only else run(options, store)
     if failures:
         print("pyx_deconv itself failed, which is not stored:", *failures, sep="\n  ", file=sys.stderr)
-    written = [report.write(store), *plots.write(store)]
-    print(written[0].read_text())
-    print("Written:", *written, sep="\n  ")
+    stem = options.publish / "results" if options.publish else store.path.with_suffix("")
+    stem.parent.mkdir(parents=True, exist_ok=True)
+    pictures = plots.write(store, stem)
+    written = report.write(store, stem.with_name(stem.name + ".md"), pictures)
+    print(written.read_text())
+    print("Written:", written, *chain(*pictures.values()), sep="\n  ")
     sys.exit(bool(failures))
 
 
@@ -55,7 +58,7 @@ def run(options: argparse.Namespace, store: Store) -> list[str]:
                 for case in group:
                     name = f"{case.layer.name} {case.operation}"
                     bar.set_description(f"threads {threads}, {memory} memory: {name}")
-                    if options.fresh or not store.has(case, pool.versions):
+                    if options.fresh or not store.has(case, pool.versions, effort.rounds):
                         record = measure(case, pool, effort, progress)
                         reasons = [
                             f"{name}, {key}: {why}" for key, why in record["skipped"].items() if OWN in key
@@ -90,12 +93,15 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--fresh", action="store_true", help="measure again what is stored")
     parser.add_argument("--report-only", action="store_true", help="measure nothing")
     parser.add_argument("--output", type=Path, default=Path("bench-output"), help="default: %(default)s")
+    parser.add_argument(
+        "--publish", type=Path, metavar="FOLDER", help="write the report and its plots there, as results.*"
+    )
     parser.add_argument("--layers", default="", metavar="REGEX", help="only layers whose name matches")
     parser.add_argument("--families", nargs="+", choices=FAMILIES, default=FAMILIES)
     parser.add_argument("--operations", nargs="+", choices=OPERATIONS, default=OPERATIONS)
     parser.add_argument("--libraries", nargs="+", choices=tuple(LIBRARIES), default=tuple(LIBRARIES))
     parser.add_argument(
-        "--threads", nargs="+", type=int, metavar="N", help="default: 1, 2 and all processors"
+        "--threads", nargs="+", type=int, metavar="N", help="default: 1, 2, 4 and all processors"
     )
     parser.add_argument(
         "--memory",
@@ -106,7 +112,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, help="samples per library and case")
     options = parser.parse_args()
     every = len(processors()) or 1
-    options.threads = options.threads or ([1] if options.quick else sorted({1, min(2, every), every}))
+    options.threads = options.threads or (
+        [1] if options.quick else sorted({min(n, every) for n in (1, 2, 4, every)})
+    )
     options.memory = options.memory or (["fresh"] if options.quick else ["fresh", "reused"])
     if OWN not in options.libraries:
         parser.error(f"--libraries needs {OWN}: it is what the others are compared with")

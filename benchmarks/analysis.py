@@ -70,21 +70,21 @@ class Row:
         pairs = zip(self.timed[than]["seconds"], self.timed[key]["seconds"], strict=False)
         return Spread.of(theirs / ours for theirs, ours in pairs)
 
-    def of_gemm(self, key: str) -> Spread:
-        """Return the fraction of the matrix product's rate just before and after."""
+    def of_peak(self, key: str) -> Spread:
+        """Return the fraction of the FMA peak just before and after."""
         row = self.timed[key]
-        pairs = zip(row["seconds"], row["gemm"], strict=True)
-        return Spread.of(self.layer.flop / seconds / gemm for seconds, gemm in pairs)
+        pairs = zip(row["seconds"], row["peak"], strict=True)
+        return Spread.of(self.layer.flop / seconds / peak for seconds, peak in pairs)
 
     @property
     def roof(self) -> float:
-        """What gemm rate and copy bandwidth allow a call that moves every array once, in FLOP/s."""
-        return min(self.gemm, self.copy * self.layer.flop / self.layer.bytes)
+        """What FMA peak and copy bandwidth allow a call that moves every array once, in FLOP/s."""
+        return min(self.peak, self.copy * self.layer.flop / self.layer.bytes)
 
     @property
-    def gemm(self) -> float:
-        """The median gemm rate of the case in FLOP/s."""
-        return float(np.median([rate for row in self.timed.values() for rate in row["gemm"]]))
+    def peak(self) -> float:
+        """The median FMA peak of the case in FLOP/s."""
+        return float(np.median([rate for row in self.timed.values() for rate in row["peak"]]))
 
     @property
     def copy(self) -> float:

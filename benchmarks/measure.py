@@ -33,8 +33,9 @@ def measure(case: Case, pool: Pool, effort: Effort, progress: Callable[[str], ob
     Returns
     -------
     dict
-        ``timed``: "library layout" -> what was measured, with one time and one gemm rate per round;
-        ``skipped``: library -> why; ``copy``: bytes per second, one per round.
+        ``timed``: "library layout" -> what was measured, with one time and one FMA peak per round;
+        ``skipped``: library -> why; ``copy``: bytes per second, one per round; ``share``: how much of the
+        processors' time was ours, each time that the peak was measured.
     """
     timed: dict[str, dict[str, Any]] = {}
     skipped = dict(pool.missing)
@@ -50,17 +51,17 @@ def measure(case: Case, pool: Pool, effort: Effort, progress: Callable[[str], ob
                 progress(f"check {library}")
                 answer = process.ask("prepare", layout=layout, reuse=pool.reuse, truth=path, **request)
                 if "calls_s" in answer:
-                    timed[f"{library} {layout}"] = answer | {"seconds": [], "gemm": []}
+                    timed[f"{library} {layout}"] = answer | {"seconds": [], "peak": []}
                 else:
                     reason = answer.get("unsupported") or answer["failed"]
                     skipped[f"{library} {layout}"] = reason
 
     fastest = min((min(row["calls_s"][1:]) for row in timed.values()), default=0.0)
-    copies = []
+    copies, shares = [], []
     for turn in range(effort.rounds):
         progress(f"round {turn + 1} of {effort.rounds}")
         copies.append(pool.machine.ask("copy")["bytes_per_s"])
-        before = pool.machine.ask("gemm", dtype=case.layer.dtype)["flops"]
+        before = pool.machine.ask("peak", dtype=case.layer.dtype)["flops"]
         for key in rotated(list(timed), turn):
             row = timed[key]
             warm = min(row["calls_s"][1:])
@@ -68,13 +69,15 @@ def measure(case: Case, pool: Pool, effort: Effort, progress: Callable[[str], ob
                 continue
             library, layout = key.split()
             answer = pool.libraries[library].ask("sample", layout=layout, at_least_s=effort.sample_s)
-            after = pool.machine.ask("gemm", dtype=case.layer.dtype)["flops"]
+            yardstick = pool.machine.ask("peak", dtype=case.layer.dtype)
+            after = yardstick["flops"]
+            shares.append(yardstick["share"])
             if "seconds" not in answer:
                 skipped[key] = answer["failed"]
                 del timed[key]
                 continue
             row["seconds"].append(answer["seconds"])
-            row["gemm"].append((before + after) / 2)
+            row["peak"].append((before + after) / 2)
             before = after
     for process in pool.libraries.values():
         process.ask("release")
@@ -88,6 +91,7 @@ def measure(case: Case, pool: Pool, effort: Effort, progress: Callable[[str], ob
         "timed": timed,
         "skipped": skipped,
         "copy": copies,
+        "share": shares,
     }
 
 

@@ -2,51 +2,53 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from statistics import mean
 
 from benchmarks.analysis import Row, Spread, Table, geometric_mean, tables
 from benchmarks.layers import OPERATIONS, load_layers
-from benchmarks.libraries import LIBRARIES, OWN
+from benchmarks.libraries import LIBRARIES, MACHINE, OWN
 from benchmarks.store import Store
-from benchmarks.targets import Tables, targets
+from benchmarks.targets import Tables, Target, targets
 
 __all__ = ["write"]
 
 PEERS = [library for library in LIBRARIES if library != OWN]
 
-QUIET = 0.85  # how far the lower quartile of the gemm rate may be below the upper one
+QUIET = 0.85  # how far the lower quartile of the FMA peak may be below the upper one
+OURS = 0.75  # the least share of the processors' time: another busy thread takes half, waking ours a tenth
+WORST = 5  # rows listed of a target that is missed
 
 EXPLANATION = """\
 *ms*: median time of a call in the better layout [quartiles]. *first/last*: time with channels first over
 that with channels last. *vs X*: how many times faster pyx_deconv is than X in its best layout, with the
 weight prepared where it can: the median over samples that were taken in turn on the same processors.
-*gemm*: fraction of the rate of NumPy's matrix product just before and after, FLOP counted with every tap;
-the true FMA peak is somewhat higher, so this can exceed 1. *roof*: fraction of the roofline of that rate
-and the copy bandwidth. *reused*: the same with outputs and freed memory used again (`out=`, bound outputs,
+*peak*: fraction of the peak of fused multiply-adds just before and after, FLOP counted with every tap.
+*roof*: fraction of the roofline of that peak and the copy bandwidth of the main memory: it exceeds 1 where
+a cache holds the arrays. *reused*: the same with outputs and freed memory used again (`out=`, bound outputs,
 glibc keeping what is freed): the ratio to the then best peer; *alloc*: time with the default allocator over
 time with reused memory, of pyx_deconv and of the default allocator's best peer. The two were measured one
 after the other, not in turn.
+
+Targets count every row in float32 but the tiny one, unless they name others. PyTorch is the best of its two
+layouts and of its prepared weight.
 """
 
 
-def write(store: Store) -> Path:
-    """Write the report beside the measurements and return its path."""
+def write(store: Store, path: Path, pictures: dict[int, list[Path]]) -> Path:
+    """Write the report, which shows the pictures beside it, and return its path."""
     found = tables(store, [layer.name for layer in load_layers()])
-    path = store.path.with_suffix(".md")
-    path.write_text("\n".join(lines(store, found)) + "\n")
+    path.write_text("\n".join(lines(store, found, pictures)) + "\n")
     return path
 
 
-def lines(store: Store, found: Tables) -> Iterator[str]:
+def lines(store: Store, found: Tables, pictures: dict[int, list[Path]]) -> Iterator[str]:
     """Yield the report."""
     yield f"# pyx_deconv and its peers on {store.path.stem}\n"
     yield from provenance(store)
     for threads in sorted({threads for threads, _ in found}):
         plural = "s" * (threads > 1)
         yield f"\n## Targets on {threads} thread{plural}, default allocator\n"
-        yield from markdown(
-            ["what", "wanted", "measured", ""],
-            [[t.what, t.wanted, t.measured, t.verdict] for t in targets(found, threads)],
-        )
+        yield from judged(list(targets(found, threads)))
         yield from yardsticks(found, threads)
         fresh, reused = (found.get((threads, memory)) for memory in ("fresh", "reused"))
         table = fresh or reused
@@ -56,8 +58,23 @@ def lines(store: Store, found: Tables) -> Iterator[str]:
             if rows:
                 yield f"\n## {operation}, {threads} thread{plural}, {memory_name(table)}\n"
                 yield from results(rows, reused if fresh else None)
+        yield from (f"\n![{path.stem}]({path.name})" for path in pictures.get(threads, ()))
     yield "\n" + EXPLANATION
     yield from left_out(store)
+
+
+def judged(found: list[Target]) -> Iterator[str]:
+    """Yield the targets, and which rows miss them worst."""
+    yield from markdown(
+        ["what", "wanted", "measured", ""], [[t.what, t.wanted, t.measured, t.verdict] for t in found]
+    )
+    missed = [target for target in found if target.misses]
+    if missed:
+        yield "\nThe rows that miss worst:\n"
+    for target in missed:
+        shown = ", ".join(f"{row} {value:.2f}" for row, value in list(target.misses.items())[:WORST])
+        more = len(target.misses) - WORST
+        yield f"- {target.what} ({target.wanted}): {shown}" + (f", and {more} more" if more > 0 else "")
 
 
 def provenance(store: Store) -> Iterator[str]:
@@ -74,6 +91,7 @@ def provenance(store: Store) -> Iterator[str]:
     yield f"{len(records)} cases, measured from {dates[0]} to {dates[-1]}:"
     names = [library for library in LIBRARIES if library in versions]
     yield ", ".join(f"{library} {' and '.join(sorted(versions[library]))}" for library in names) + "."
+    yield f"The peak is that of {' and '.join(sorted(versions[MACHINE]))}."
 
 
 def yardsticks(found: Tables, threads: int) -> Iterator[str]:
@@ -85,39 +103,45 @@ def yardsticks(found: Tables, threads: int) -> Iterator[str]:
                 for row in table
                 if row.layer.dtype != "float64"
                 for p in row.timed.values()
-                for g in p["gemm"]
+                for g in p["peak"]
             ]
             copies = [rate for row in table for rate in row.record["copy"]]
-            gemm, copy = Spread.of(rates or [float("nan")]), Spread.of(copies)
-            noise = " **The machine was not quiet.**" if gemm.low < QUIET * gemm.high else ""
-            yield f"\n{memory_name(table)}: gemm {giga(gemm)} GFLOP/s, copy {giga(copy)} GB/s.{noise}"
+            peak, copy = Spread.of(rates or [float("nan")]), Spread.of(copies)
+            share = mean(share for row in table for share in row.record["share"])
+            quiet = peak.low >= QUIET * peak.high and share >= OURS
+            yield (
+                f"\n{memory_name(table)}: peak {giga(peak)} GFLOP/s, copy {giga(copy)} GB/s; "
+                f"{share:.0%} of the processors' time was ours."
+                + " **The machine was not quiet.**"
+                * (not quiet)
+            )
 
 
 def results(rows: list[Row], reused: Table | None) -> Iterator[str]:
     """Yield the table of one pass."""
     peers = [peer for peer in PEERS if any(peer in row.best for row in rows)]
-    head = ["layer", "ms", "first/last", *(f"vs {peer}" for peer in peers), "vs best peer", "gemm", "roof"]
+    head = ["layer", "ms", "first/last", *(f"vs {peer}" for peer in peers), "vs best peer", "peak", "roof"]
     head += ["reused: vs best peer", "alloc: own", "alloc: best peer"] if reused else []
     body = []
     for row in rows:
         own = row.seconds(row.own)
         cells = [row.layer.name, milliseconds(own), ratio(row.times_faster(*layouts(row)))]
         cells += [ratio(row.times_faster(row.best.get(peer))) for peer in peers]
-        cells += [best_peer(row), f"{row.of_gemm(row.own).median:.2f}", f"{row.of_roof(row.own):.2f}"]
+        cells += [best_peer(row), f"{row.of_peak(row.own).median:.2f}", f"{row.of_roof(row.own):.2f}"]
         if reused:
             other = reused.get(row)
             cells += [best_peer(other) if other else "", allocation(row, other, row.own)]
             cells += [allocation(row, other, row.best_peer)]
         body.append(cells)
-    mean = ["geometric mean", "", ""]
+    means = ["geometric mean", "", ""]
     for peer in peers:
-        mean.append(mean_of(row.times_faster(row.best.get(peer)) for row in rows))
-    mean.append(mean_of(row.times_faster(row.best_peer) for row in rows))
-    mean += [
-        mean_of(row.of_gemm(row.own) for row in rows),
+        means.append(mean_of(row.times_faster(row.best.get(peer)) for row in rows))
+    means.append(mean_of(row.times_faster(row.best_peer) for row in rows))
+    means += [
+        mean_of(row.of_peak(row.own) for row in rows),
         f"{geometric_mean(r.of_roof(r.own) for r in rows):.2f}",
     ]
-    yield from markdown(head, [*body, mean + [""] * (len(head) - len(mean))])
+    yield from markdown(head, [*body, means + [""] * (len(head) - len(means))])
 
 
 def left_out(store: Store) -> Iterator[str]:

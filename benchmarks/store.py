@@ -39,11 +39,13 @@ class Store:
                     continue
                 self.records[key_of(record)] = record
 
-    def has(self, case: Case, versions: dict[str, str]) -> bool:
-        """Whether the case was measured with the same layer and with at least these versions."""
+    def has(self, case: Case, versions: dict[str, str], rounds: int) -> bool:
+        """Whether the case was measured with the same layer, at least these versions and rounds."""
         layer = case.layer.as_dict()
         record = self.records.get((layer["name"], case.operation, case.threads, case.memory))
         if record is None or json.dumps(record["layer"]) != json.dumps(layer):
+            return False
+        if len(record["copy"]) < rounds:
             return False
         return versions.items() <= record["versions"].items()
 

@@ -7,6 +7,7 @@ The package, from what is called to what computes:
 ``_execution``        how a call becomes a result: plan from the shapes, allocate, call a kernel
 ``settings``          ``solve_settings``: the size rule read backwards
 ``geometry``          the size rule: sizes and crops of every convention, ``output_size``
+``config``            ``show_config``: what was built, and what of it is used on this machine
 ``threads``           how many threads the kernels use
 ``_arguments``        what a caller may pass, and what the errors say
 ``kernels``           the compiled loops; they trust what reaches them
@@ -16,6 +17,7 @@ Every import goes down this table, never up.
 """
 
 from pyx_deconv import geometry
+from pyx_deconv.config import show_config
 from pyx_deconv.functional import Gradients, conv, conv_backward, conv_transpose, conv_transpose_backward
 from pyx_deconv.geometry import output_size
 from pyx_deconv.settings import Setting, solve_settings
@@ -35,5 +37,6 @@ __all__ = [
     "num_threads",
     "output_size",
     "set_num_threads",
+    "show_config",
     "solve_settings",
 ]

@@ -2,16 +2,13 @@
 
 import argparse
 import os
-import platform
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-import numpy as np
-
 import pyx_deconv as pxd
-from pyx_deconv import demo, kernels
+from pyx_deconv import demo
 
 EXAMPLES = """\
 examples:
@@ -54,23 +51,8 @@ def _parser() -> argparse.ArgumentParser:
         "--photo", type=Path, metavar="FILE", help="a photograph of yours instead of scikit-image's cat"
     )
     show.add_argument("--quiet", action="store_true", help="print only the names of the files and errors")
-    commands.add_parser("info", help="version, instruction set and threads, for a bug report")
+    commands.add_parser("info", help="version, instruction set, threads and OpenMP, for a bug report")
     return parser
-
-
-def _info() -> int:
-    version = kernels.engine.openmp_version()
-    threading = f"OpenMP {version}" if version else "built without OpenMP"
-    rows = {
-        "pyx_deconv": f"{pxd.__version__} in {Path(pxd.__file__).parent}",
-        "instruction set": f"{kernels.instruction_set} of {', '.join(kernels.available_instruction_sets())}",
-        "threads": f"{pxd.get_num_threads()} ({threading})",
-        "NumPy": np.__version__,
-        "Python": f"{platform.python_version()} on {platform.system()} {platform.machine()}",
-    }
-    for name, value in rows.items():
-        print(f"{name:<16} {value}")
-    return 0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -94,9 +76,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     options = _parser().parse_args(arguments)
     try:
-        code = (
-            _info() if options.command == "info" else demo.run(options.output, options.photo, options.quiet)
-        )
+        code = 0
+        if options.command == "info":
+            pxd.show_config()
+        else:
+            code = demo.run(options.output, options.photo, options.quiet)
         sys.stdout.flush()
     except demo.DemoError as error:
         print(f"pyx-deconv: error: {error}", file=sys.stderr)

@@ -117,6 +117,15 @@ def data_format(value: Any) -> str:
     return str(value)
 
 
+def mode(value: Any) -> str:
+    """Return ``value`` if it says what becomes of a report."""
+    if not isinstance(value, str):
+        raise TypeError(f"mode must be a string, not {show(value)} ({type(value).__name__})")
+    if value not in ("stdout", "dicts"):
+        raise ValueError(f"mode must be 'stdout' or 'dicts', not {show(value)}")
+    return str(value)
+
+
 def needs(value: Any) -> Collection[str]:
     """Return the gradients that are asked for."""
     names = (value,) if isinstance(value, str) else value

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from pathlib import Path
 
@@ -46,18 +46,25 @@ def _quota(root: Path = Path("/sys/fs/cgroup")) -> int | None:
     return max(1, -(-int(quota) // int(period)))
 
 
-def _usable_processors() -> int:
-    try:
-        count = len(os.sched_getaffinity(0))
-    except AttributeError:  # not on macOS and Windows
-        count = os.cpu_count() or 1
-    return min(count, _quota() or count)
+def _usable_processors() -> tuple[int, str]:
+    """How many processors this process may use, and what says so."""
+    count, source = os.cpu_count() or 1, "processors"
+    with suppress(AttributeError):  # not on macOS and Windows
+        of_all, count = count, len(os.sched_getaffinity(0))
+        source = "affinity" if count < of_all else source
+    quota = _quota()
+    if quota is not None and quota < count:
+        count, source = quota, "cgroup quota"
+    return count, source
 
 
-_processors = _usable_processors()
+_processors, _processors_source = _usable_processors()
 # More threads than the operating system grants would end the process.
 _most = max(64, 4 * (os.cpu_count() or 1))
-_told = "OMP_NUM_THREADS" in os.environ  # OpenMP, too, reads it only once
+# OpenMP, too, reads it only once. For nested loops it may be a list, of which the first entry counts here.
+_told = os.environ.get("OMP_NUM_THREADS")
+_told_first = (_told or "").partition(",")[0].strip()
+_told_number = int(_told_first) if _told_first.isdecimal() else None
 
 
 def _checked(n: int) -> int:
@@ -65,6 +72,22 @@ def _checked(n: int) -> int:
     if not 1 <= n <= _most:
         raise ValueError(f"n={show(n)} must be at least 1 and at most {_most} on this machine")
     return n
+
+
+def number_and_source() -> tuple[int, str]:
+    """How many threads the next call may use, and which of the words in `show_config` says why."""
+    if not engine.openmp_version():
+        return 1, "built without OpenMP"
+    if _forked:
+        return 1, "fork"
+    if here := _here.get():
+        return here, "num_threads"
+    if _everywhere:
+        return _everywhere, "set_num_threads"
+    limit: int = engine.openmp_max_threads()
+    if _told is None and limit >= _processors:
+        return _processors, _processors_source
+    return min(limit, _most), "OMP_NUM_THREADS" if limit == _told_number else "OpenMP"
 
 
 def set_num_threads(n: int) -> None:
@@ -114,13 +137,7 @@ def get_num_threads() -> int:
     ...     pxd.get_num_threads()
     1
     """
-    if _forked or not engine.openmp_version():
-        return 1
-    chosen = _here.get() or _everywhere
-    if chosen:
-        return chosen
-    limit: int = engine.openmp_max_threads()
-    return min(limit, _most if _told else _processors)
+    return number_and_source()[0]
 
 
 @contextmanager

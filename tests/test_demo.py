@@ -256,10 +256,17 @@ def test_info():
     done = command("info", cwd=None)
     assert (done.returncode, done.stderr) == (0, "")
     assert [line[:16].strip() for line in done.stdout.splitlines()] == [
-        "pyx_deconv", "instruction set", "threads", "NumPy", "Python",
+        "pyx_deconv", "instruction set", "threads", "OpenMP", "bounds checks", "NumPy", "Python",
     ]  # fmt: skip
     assert pxd.__version__ in done.stdout
     assert pxd.kernels.instruction_set in done.stdout
+
+
+def test_info_is_what_show_config_prints(capsys):
+    assert main(["info"]) == 0
+    printed = capsys.readouterr().out
+    pxd.show_config()
+    assert capsys.readouterr().out == printed
 
 
 @pytest.mark.parametrize(("arguments", "expected"), [

@@ -1,8 +1,13 @@
 """The compiled kernels: instruction sets, the 16-bit formats, bounded scratch memory, bounds checks."""
 
+import itertools
 import os
+import platform
+import re
 import subprocess
 import sys
+import sysconfig
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -11,17 +16,18 @@ import pytest
 import pyx_deconv as pxd
 from pyx_deconv import kernels
 from pyx_deconv.geometry import Axis
+from pyx_deconv.kernels import dispatch
 
-# Run in a fresh interpreter for each instruction set: every pass, and both 16-bit formats, against NumPy.
+# Run in a fresh interpreter for each instruction set: every pass in both layouts against the oracle, and both
+# 16-bit formats against NumPy.
 INSTRUCTION_SET_CHECK = """
-import numpy as np, pyx_deconv as pxd, reference
+import itertools, numpy as np, pyx_deconv as pxd, reference
 from pyx_deconv import kernels
 assert kernels.instruction_set == {name!r}, kernels.instruction_set
 rng = np.random.default_rng(0)
 for dtype, tolerance in (("float32", 1e-5), ("float64", 1e-12), ("complex64", 1e-5), ("complex128", 1e-12)):
-    for rank, groups, channels, data_format in (
-            (1, 1, (37, 70), "channels_first"), (2, 2, (6, 66), "channels_last"),
-            (3, 3, (9, 3), "channels_first")):
+    for (rank, groups, channels), data_format in itertools.product(
+            ((1, 1, (37, 70)), (2, 2, (6, 66)), (3, 3, (9, 3))), ("channels_first", "channels_last")):
         def draw(*shape):
             return (rng.standard_normal(shape) + 1j * rng.standard_normal(shape)).astype(dtype) \\
                 if dtype.startswith("complex") else rng.standard_normal(shape).astype(dtype)
@@ -80,7 +86,19 @@ def run_python(code, **environment):
     )
 
 
-@pytest.mark.parametrize("name", kernels.available_instruction_sets())
+EVERY_INSTRUCTION_SET = [
+    pytest.param(
+        name,
+        marks=pytest.mark.skipif(
+            name not in kernels.available_instruction_sets(),
+            reason=f"this processor does not have {name}, or this build left it out",
+        ),
+    )
+    for name in dispatch.LEVELS
+]
+
+
+@pytest.mark.parametrize("name", EVERY_INSTRUCTION_SET)
 def test_every_instruction_set_of_this_machine_agrees_with_the_reference(name):
     done = run_python(INSTRUCTION_SET_CHECK.format(name=name), PYX_DECONV_INSTRUCTION_SET=name)
     assert done.stdout.endswith("agrees\n"), done.stderr
@@ -89,14 +107,69 @@ def test_every_instruction_set_of_this_machine_agrees_with_the_reference(name):
 def test_the_best_instruction_set_is_chosen():
     if "PYX_DECONV_INSTRUCTION_SET" not in os.environ:
         assert kernels.instruction_set == kernels.available_instruction_sets()[-1]
-    assert "baseline" in kernels.available_instruction_sets()
+    assert kernels.available_instruction_sets()[0] == "portable"
+
+
+@pytest.mark.parametrize("name", EVERY_INSTRUCTION_SET)
+def test_the_flags_of_an_instruction_set_reached_the_compiler(name):
+    if name == "portable" and " -m" in f" {os.environ.get('CFLAGS')} {sysconfig.get_config_var('CFLAGS')}":
+        pytest.skip("CFLAGS say what the compiler targets")
+    width = {"portable": 16, "x86_64_v2": 16, "x86_64_v3": 32, "x86_64_v4": 64}[name]
+    assert import_module(f"pyx_deconv.kernels.{name}").tile_bytes == 2 * width
+
+
+def test_the_level_of_the_processor():
+    """The levels of the x86-64 psABI, from what the operating system reports."""
+    cpuinfo = Path("/proc/cpuinfo")
+    if platform.machine() != "x86_64" or not cpuinfo.exists():
+        pytest.skip("needs the features of an x86-64 processor in /proc/cpuinfo")
+    has = set(re.search(r"^flags\s*:(.*)$", cpuinfo.read_text(), re.MULTILINE)[1].split())
+    needs = [
+        "fpu sse sse2",
+        "pni ssse3 sse4_1 sse4_2 popcnt cx16 lahf_lm",
+        "avx avx2 fma f16c bmi1 bmi2 abm movbe xsave",
+        "avx512f avx512bw avx512cd avx512dq avx512vl",
+    ]
+    level = sum(1 for _ in itertools.takewhile(lambda flags: set(flags.split()) <= has, needs))
+    assert dispatch.portable.x86_64_level() == level
+
+
+@pytest.mark.parametrize(
+    ("level", "names"),
+    [
+        (0, ["portable"]),
+        (1, ["portable"]),
+        (2, ["portable", "x86_64_v2"]),
+        (3, ["portable", "x86_64_v2", "x86_64_v3"]),
+        (4, ["portable", "x86_64_v2", "x86_64_v3", "x86_64_v4"]),
+    ],
+)
+def test_a_processor_gets_what_it_has(level, names, monkeypatch):
+    monkeypatch.setattr(dispatch.portable, "x86_64_level", lambda: level)
+    monkeypatch.setattr(dispatch, "find_spec", lambda name: name)  # as if every variant were built
+    assert kernels.available_instruction_sets() == names
+
+
+def test_a_build_may_have_only_the_portable_variant(monkeypatch):
+    monkeypatch.setattr(dispatch, "find_spec", lambda name: name if name.endswith("portable") else None)
+    assert kernels.available_instruction_sets() == ["portable"]
+
+
+@pytest.mark.parametrize("value", ["", "portable"])
+def test_the_variable_chooses(value):
+    code = "from pyx_deconv import kernels; print(kernels.instruction_set, kernels.engine.__name__)"
+    name = value or kernels.available_instruction_sets()[-1]
+    done = run_python(code, PYX_DECONV_INSTRUCTION_SET=value)
+    assert done.stdout.split() == [name, f"pyx_deconv.kernels.{name}"]
 
 
 def test_an_unknown_instruction_set_is_refused_at_import():
     done = run_python("import pyx_deconv", PYX_DECONV_INSTRUCTION_SET="sse9")
     assert done.returncode == 1
-    message = done.stderr.strip().splitlines()[-1]
-    assert message.startswith("ImportError: PYX_DECONV_INSTRUCTION_SET='sse9' must be one of baseline")
+    choices = ", ".join(kernels.available_instruction_sets())
+    assert done.stderr.strip().splitlines()[-1] == (
+        f"ImportError: PYX_DECONV_INSTRUCTION_SET='sse9' must be one of {choices} on this machine"
+    )
 
 
 def test_the_build_is_what_its_switches_asked_for():
@@ -162,14 +235,16 @@ def test_scratch_memory_is_bounded(layer, in_place, dtype):
         for scatters, channels in ((True, (coarse, fine)), (False, (fine, coarse)))
         for finite in (True, False)
     ]
-    gradient, chunks, _ = kernels._weight_gradient_plan(
-        axes, batch, groups, coarse, fine, (in_place, in_place), dtype
-    )
-    for plan in (*plans, gradient):
-        assert plan.work_size * itemsize <= 512 * 1024
-    # Copies of the weight gradient beyond the result itself
     weight_bytes = coarse * fine // groups * np.prod(kernel) * np.dtype(dtype).itemsize
-    assert chunks == 1 or chunks * weight_bytes <= 8 * 2**20
+    for by_pairs in (False, True):
+        gradient, _, chunks, _ = kernels._weight_gradient_plan(
+            axes, batch, groups, coarse, fine, (in_place, in_place), dtype, by_pairs
+        )
+        plans.append(gradient)
+        # Copies of the weight gradient beyond the result itself
+        assert chunks == 1 or chunks * weight_bytes <= 8 * 2**20
+    for plan in plans:
+        assert plan.work_size * itemsize <= 512 * 1024
 
 
 def test_results_do_not_depend_on_how_the_work_is_cut(monkeypatch):
@@ -179,7 +254,7 @@ def test_results_do_not_depend_on_how_the_work_is_cut(monkeypatch):
     settings = {"stride": (2, 3), "padding": 1}
     y = pxd.conv_transpose(x, weight, **settings)
     gradients = pxd.conv_transpose_backward(y, x, weight, **settings)
-    for name in ("SUMS_BYTES", "PACKED_BYTES", "ROWS_BYTES", "PIXELS"):
+    for name in ("SUMS_BYTES", "PACKED_BYTES", "VALUES_BYTES", "PRODUCTS_BYTES", "ROWS_BYTES", "PIXELS"):
         monkeypatch.setattr(kernels.plan, name, getattr(kernels.plan, name) // 16)
     kernels._correlation_plan.cache_clear()
     kernels._weight_gradient_plan.cache_clear()

@@ -9,6 +9,7 @@ import layers
 import pytest
 
 from pyx_deconv import kernels
+from pyx_deconv.kernels import dispatch
 
 
 @pytest.mark.parametrize("dtype", layers.DTYPES)
@@ -17,11 +18,13 @@ def test_layer(name, dtype):
     layers.check(name, dtype)
 
 
-OTHERS = [name for name in kernels.available_instruction_sets() if name != kernels.instruction_set]
+OTHERS = [name for name in dispatch.LEVELS if name != kernels.instruction_set]
 
 
 @pytest.mark.parametrize("instruction_set", OTHERS)
 def test_other_instruction_sets(instruction_set):
+    if instruction_set not in kernels.available_instruction_sets():
+        pytest.skip(f"this processor does not have {instruction_set}, or this build left it out")
     program = pathlib.Path(layers.__file__)
     done = subprocess.run(
         [sys.executable, str(program)],

@@ -1,9 +1,10 @@
-"""OpenVINO, from the same ONNX models; it chooses its layout inside."""
+"""OpenVINO, from the same ONNX models, with its input and output in either layout."""
 
 from collections.abc import Callable
 
 import numpy as np
 import openvino
+from openvino.preprocess import PrePostProcessor
 
 from benchmarks.libraries.onnx_model import onnx_model
 from benchmarks.problem import Problem, Unsupported
@@ -14,7 +15,7 @@ __all__ = ["OpenVino"]
 class OpenVino:
     """openvino."""
 
-    layouts = ("channels_first",)
+    layouts = ("channels_first", "channels_last")
 
     def __init__(self, threads: int) -> None:
         self.core = openvino.Core()
@@ -35,6 +36,8 @@ class OpenVino:
         if problem.layer.dtype != "float32":
             raise Unsupported(f"computes {problem.layer.dtype} in another precision")
         model = self.core.read_model(onnx_model(problem))
+        if problem.layout == "channels_last":
+            model = channels_last(model, problem.layer.rank)
         request = self.core.compile_model(model, "CPU", self.config).create_infer_request()
         source = problem.source
         request.set_input_tensor(openvino.Tensor(source, shared_memory=True))
@@ -45,5 +48,15 @@ class OpenVino:
         return call
 
     def fetch(self, result: object, problem: Problem) -> np.ndarray:
-        """Return the only output."""
-        return np.array(result[0])
+        """Return the only output, with its channels first."""
+        return problem.canonical(np.array(result[0]))
+
+
+def channels_last(model: openvino.Model, rank: int) -> openvino.Model:
+    """Have the model read and write maps with their channels last."""
+    axes = "DHW"[-rank:]
+    steps = PrePostProcessor(model)
+    for end in (steps.input(), steps.output()):
+        end.tensor().set_layout(openvino.Layout(f"N{axes}C"))
+        end.model().set_layout(openvino.Layout(f"NC{axes}"))
+    return steps.build()

@@ -2,7 +2,7 @@
 
 dispatch.py             which compiled variant is used, and its functions for each dtype
 plan.py                 how the work is cut, from shapes alone
-engine.pyx              the loops, compiled once per instruction set (baseline, x86_64_v3, x86_64_v4):
+engine.pyx              the loops, compiled once per instruction set (portable, x86_64_v2, _v3, _v4):
   pixels.pxi              blocks of pixels, and packing them
   correlation_plan.pxi    how a forward pass or an input gradient is cut
   correlation.pxi         computed across target channels, with the register tile

@@ -12,28 +12,28 @@ from typing import Any, NamedTuple
 import numpy as np
 
 try:
-    from . import baseline, plan
+    from . import plan, portable
 except ImportError as error:
     raise ImportError(
         "the kernels are not compiled: install pyx_deconv (pip install .) and run it outside its sources"
     ) from error
 
-LEVELS = {"baseline": 0, "x86_64_v3": 3, "x86_64_v4": 4}  # the processor's level that each needs, least first
+# The processor's level that each needs, least first; CONTRIBUTING.md says what else a new one takes.
+LEVELS = {"portable": 0, "x86_64_v2": 2, "x86_64_v3": 3, "x86_64_v4": 4}
+VARIABLE = "PYX_DECONV_INSTRUCTION_SET"
 
 
 def available_instruction_sets() -> list[str]:
     """The instruction sets that were built and that this processor has, best last."""
-    level = baseline.x86_64_level()
+    level = portable.x86_64_level()
     return [name for name, least in LEVELS.items() if least <= level and find_spec(f"{__package__}.{name}")]
 
 
 def _choose() -> str:
     available = available_instruction_sets()
-    wanted = os.environ.get("PYX_DECONV_INSTRUCTION_SET") or available[-1]
+    wanted = asked or available[-1]
     if wanted not in available:
-        raise ImportError(
-            f"PYX_DECONV_INSTRUCTION_SET={wanted!r} must be one of {', '.join(available)} on this machine"
-        )
+        raise ImportError(f"{VARIABLE}={wanted!r} must be one of {', '.join(available)} on this machine")
     return wanted
 
 
@@ -79,6 +79,7 @@ def _arithmetic(engine: ModuleType, name: str) -> Arithmetic:
     )
 
 
+asked = os.environ.get(VARIABLE)
 instruction_set = _choose()
 engine = import_module(f"{__package__}.{instruction_set}")
 ARITHMETIC = {name: _arithmetic(engine, name) for name in STORED}

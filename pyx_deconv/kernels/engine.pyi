@@ -1,9 +1,10 @@
-"""What every compiled variant of ``engine.pyx`` offers; ``baseline.pyi`` and its siblings repeat it."""
+"""What every compiled variant of ``engine.pyx`` offers; ``portable.pyi`` and its siblings repeat it."""
 
 from collections.abc import Callable
 from typing import Any, Protocol, type_check_only
 
-from .plan import CorrelationFields, WeightGradientFields
+from .plan_correlation import CorrelationFields
+from .plan_weight_gradient import PairGradientFields, WeightGradientFields
 
 @type_check_only
 class Fused(Protocol):
@@ -22,6 +23,8 @@ class CorrelationPlan:
     @property
     def zeros(self) -> int: ...
     @property
+    def packed_size(self) -> int: ...
+    @property
     def along_lines(self) -> bool: ...
     @property
     def work_size(self) -> int: ...
@@ -33,11 +36,22 @@ class WeightGradientPlan:
     @property
     def work_size(self) -> int: ...
 
+class PairGradientPlan:
+    def __init__(self, fields: PairGradientFields) -> None: ...
+    @property
+    def tasks(self) -> int: ...
+    @property
+    def zeros(self) -> int: ...
+    @property
+    def work_size(self) -> int: ...
+
 pack_weight: Fused
 correlate: Fused
 weight_gradient: Fused
+pair_gradient: Fused
 sum_chunks: Fused
 
 def openmp_version() -> int: ...
 def openmp_max_threads() -> int: ...
+def openmp_library() -> bytes: ...
 def x86_64_level() -> int: ...

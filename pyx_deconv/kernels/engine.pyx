@@ -33,6 +33,7 @@ cdef extern from "storage.h" nogil:
 cdef extern from "platform.h" nogil:
     int c_openmp_version "openmp_version" ()
     int c_openmp_max_threads "openmp_max_threads" ()
+    const char *c_openmp_library "openmp_library" ()
     int c_x86_64_level "x86_64_level" ()
     bint c_bounds_checked "PYX_DECONV_CHECKED"
 
@@ -241,8 +242,13 @@ def openmp_max_threads():
     return c_openmp_max_threads()
 
 
+def openmp_library():
+    """The file of the OpenMP runtime that this module calls; empty without one, or where it cannot be known."""
+    return <bytes>c_openmp_library()
+
+
 def x86_64_level():
-    """The processor's x86-64 level (1, 3 or 4; 2 counts as 1), or 0 on another architecture."""
+    """The processor's x86-64 level, 1 to 4, or 0 on another architecture."""
     return c_x86_64_level()
 
 

@@ -1,0 +1,1 @@
+from .engine import *  # one source, compiled for this instruction set
