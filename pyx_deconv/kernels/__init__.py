@@ -250,7 +250,7 @@ def weight_gradient(coarse: Array, fine: Array, weight: Array, axes: Axes, group
     arithmetic = ARITHMETIC[dtype]
     real, stored = arithmetic.real, arithmetic.stored
     coarse_map, fine_map = _map(coarse, stored), _map(fine, stored)
-    whole_vectors = fine.shape[1] // groups * arithmetic.parts % arithmetic.tile.lanes == 0
+    whole_vectors = fine.shape[1] // groups * arithmetic.parts % arithmetic.tile.unit == 0
     flat = weight.reshape(-1).view(stored)
 
     def compute(by_pairs: bool) -> bool:

@@ -1,18 +1,23 @@
 # Forward passes and input gradients. Part of engine.pyx.
 
 cdef inline int add_products(CorrelationPlan plan, Py_ssize_t segments, Py_ssize_t depth, Py_ssize_t used,
-                             const real_t **rows, const Py_ssize_t *offsets, const real_t[::1] packed, Py_ssize_t panel,
-                             Py_ssize_t panels, real_t[::1] work, Py_ssize_t sums) except -1 nogil:
+                             const real_t **rows, Py_ssize_t *slots, Py_ssize_t channel, const real_t[::1] packed,
+                             Py_ssize_t group, Py_ssize_t panel, Py_ssize_t panels, real_t[::1] work,
+                             Py_ssize_t sums) except -1 nogil:
     # One row of tiles: the same pixels against each panel of channels.
-    cdef Py_ssize_t lanes = plan.lanes, p
+    cdef Py_ssize_t p, i, width
+    cdef Py_ssize_t offsets[MAX_SEGMENTS]
     cdef const real_t *end
     if segments == 0:
         return 0
-    end = &packed[(panel + panels) * plan.slots * plan.source_channels * lanes - 1]
-    end = &work[sums + (used - 1) * plan.channel_block + panels * lanes - 1]
     for p in range(panels):
-        tile(segments, depth, used, rows, 1, &packed[(panel + p) * plan.slots * plan.source_channels * lanes], offsets,
-             lanes, &work[sums + p * lanes], plan.channel_block)
+        width = panel_width(plan, panel + p)
+        for i in range(segments):
+            offsets[i] = (slots[i] * plan.source_channels + channel) * width
+        end = &packed[panel_place(plan, group, panel + p) + plan.slots * plan.source_channels * width - 1]
+        end = &work[sums + (used - 1) * plan.channel_block + p * plan.lanes + width - 1]
+        tile(width, segments, depth, used, rows, 1, &packed[panel_place(plan, group, panel + p)], offsets, width,
+             &work[sums + p * plan.lanes], plan.channel_block)
     return 0
 
 
@@ -21,11 +26,11 @@ cdef inline bint inside(CorrelationPlan plan, Py_ssize_t z, Py_ssize_t y, Py_ssi
 
 
 cdef int correlate_phase(CorrelationPlan plan, Py_ssize_t phase, const Box *task, const Box *taps, const Box *region,
-                         bint finite, const stored_t[:, :, :, :, :, :] source, Py_ssize_t channel, Py_ssize_t depth,
-                         const real_t[::1] packed, Py_ssize_t panel, Py_ssize_t panels, real_t[::1] work,
-                         Py_ssize_t sums) except -1 nogil:
-    # work[sums + pixel * channel_block + lane] += the channels [channel, channel + depth) of this phase's taps
-    cdef Py_ssize_t lanes = plan.lanes, group_channel = channel % plan.source_channels
+                         bint finite, const stored_t[:, :, :, :, :, :] source, Py_ssize_t group, Py_ssize_t c,
+                         Py_ssize_t depth, const real_t[::1] packed, Py_ssize_t panel, Py_ssize_t panels,
+                         real_t[::1] work, Py_ssize_t sums) except -1 nogil:
+    # work[sums + pixel * channel_block + lane] += the group's channels [c, c + depth) of this phase's taps
+    cdef Py_ssize_t channel = group * plan.source_channels + c
     # Zeros stand in for pixels outside the source. An infinite weight would make NaN of them: then every pixel
     # takes a tile of its own, with just the taps that reach it.
     cdef Py_ssize_t step = TILE_ROWS if finite else 1
@@ -39,7 +44,7 @@ cdef int correlate_phase(CorrelationPlan plan, Py_ssize_t phase, const Box *task
     cdef const real_t *base[MAX_ROWS]
     cdef const real_t *origin
     cdef const real_t *rows[MAX_SEGMENTS * MAX_ROWS]
-    cdef Py_ssize_t offsets[MAX_SEGMENTS]
+    cdef Py_ssize_t slots[MAX_SEGMENTS]
     cdef Box box, mine = taps[0]
     cdef int axis
     cdef bint merges, whole
@@ -102,13 +107,13 @@ cdef int correlate_phase(CorrelationPlan plan, Py_ssize_t phase, const Box *task
                         continue
                     for i in range(used, TILE_ROWS):
                         rows[segments * TILE_ROWS + i] = rows[segments * TILE_ROWS]
-                    offsets[segments] = lanes * (group_channel + plan.source_channels * slot_of(plan, tz, ty, tx))
+                    slots[segments] = slot_of(plan, tz, ty, tx)
                     segments += 1
                     if segments == MAX_SEGMENTS:
-                        add_products(plan, segments, depth * tx_step, used, rows, offsets, packed, panel, panels, work,
-                                     sums + first * plan.channel_block)
+                        add_products(plan, segments, depth * tx_step, used, rows, slots, c, packed, group, panel, panels,
+                                     work, sums + first * plan.channel_block)
                         segments = 0
-        add_products(plan, segments, depth * tx_step, used, rows, offsets, packed, panel, panels, work,
+        add_products(plan, segments, depth * tx_step, used, rows, slots, c, packed, group, panel, panels, work,
                      sums + first * plan.channel_block)
     return 0
 
@@ -252,8 +257,8 @@ cdef int add_all_taps(CorrelationPlan plan, const Box *task, Py_ssize_t first_ph
             pack_pixels(source, &region, EVERY, group * plan.source_channels + c, depth, depth, work[plan.zeros:])
         sums = plan.sums_offset
         for phase in range(first_phase, last_phase):
-            correlate_phase(plan, phase, task, &taps, &region, finite, source, group * plan.source_channels + c, depth,
-                            packed, group * plan.panels + channel // lanes, (channels + lanes - 1) // lanes, work, sums)
+            correlate_phase(plan, phase, task, &taps, &region, finite, source, group, c, depth, packed,
+                            channel // lanes, (channels + lanes - 1) // lanes, work, sums)
             sums += sums_size
     return 0
 

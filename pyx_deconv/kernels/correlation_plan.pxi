@@ -2,7 +2,7 @@
 
 cdef class CorrelationPlan:
     """How one correlation is cut and which taps each phase has; filled by ``plan_correlation.py``, which explains it."""
-    cdef Py_ssize_t groups, parts, source_channels, target_channels, panels, lanes, slots
+    cdef Py_ssize_t groups, parts, source_channels, target_channels, panels, width, lanes, slots
     cdef Py_ssize_t slot_count[3]
     cdef Py_ssize_t source_size[4]
     cdef Py_ssize_t target_size[4]     # in pixels of the largest phase
@@ -31,8 +31,8 @@ cdef class CorrelationPlan:
 
     def __init__(self, fields):
         self.groups, self.parts, self.source_channels, self.target_channels = fields.channels
-        self.panels, self.lanes, self.slots, self.tasks, self.work_size = fields.sizes
-        self.packed_size = self.groups * self.panels * self.lanes * self.slots * self.source_channels
+        self.panels, self.width, self.lanes, self.slots, self.tasks, self.work_size = fields.sizes
+        self.packed_size = self.groups * self.width * self.slots * self.source_channels
         self.slot_count = fields.slot_count
         self.source_size = fields.source_size
         self.target_size = fields.target_size
@@ -70,6 +70,16 @@ cdef inline int phase_box(CorrelationPlan plan, Py_ssize_t phase, const Box *tas
     clip(box, 2, 0, plan.phase_y[index[2], 1])
     clip(box, 3, 0, plan.phase_x[index[3], 1])
     return volume(box) > 0
+
+
+cdef inline Py_ssize_t panel_width(CorrelationPlan plan, Py_ssize_t panel) noexcept nogil:
+    # The last panel of a group has just the lanes that it needs.
+    return min(plan.lanes, plan.width - panel * plan.lanes)
+
+
+cdef inline Py_ssize_t panel_place(CorrelationPlan plan, Py_ssize_t group, Py_ssize_t panel) noexcept nogil:
+    # Where a panel's packed weights begin.
+    return (group * plan.width + panel * plan.lanes) * plan.slots * plan.source_channels
 
 
 cdef inline Py_ssize_t slot_of(CorrelationPlan plan, Py_ssize_t z, Py_ssize_t y, Py_ssize_t x) noexcept nogil:

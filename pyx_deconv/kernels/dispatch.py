@@ -70,7 +70,7 @@ def _arithmetic(engine: ModuleType, name: str) -> Arithmetic:
         np.dtype(real),
         np.dtype(stored),
         parts,
-        plan.Tile(engine.tile_rows, engine.tile_bytes // itemsize, itemsize),
+        plan.Tile(engine.tile_rows, engine.tile_bytes // itemsize, engine.tile_unit // itemsize, itemsize),
         engine.pack_weight[f"{c_name}|{c_real}"],
         engine.correlate[f"{c_name}|{c_real}"],
         engine.weight_gradient[f"{c_name}|{c_real}"],

@@ -14,6 +14,7 @@ class Fused(Protocol):
 
 tile_rows: int
 tile_bytes: int
+tile_unit: int
 bounds_checked: bool
 
 class CorrelationPlan:

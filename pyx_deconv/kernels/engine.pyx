@@ -41,11 +41,12 @@ cdef extern from "tile.h" nogil:
     enum:
         TILE_ROWS
         TILE_BYTES
-    void tile_float(Py_ssize_t segments, Py_ssize_t depth, Py_ssize_t used_rows,
+        TILE_UNIT
+    void tile_float(Py_ssize_t width, Py_ssize_t segments, Py_ssize_t depth, Py_ssize_t used_rows,
                     const float **rows, Py_ssize_t row_step,
                     const float *panel, const Py_ssize_t *offsets, Py_ssize_t panel_step,
                     float *c, Py_ssize_t c_step)
-    void tile_double(Py_ssize_t segments, Py_ssize_t depth, Py_ssize_t used_rows,
+    void tile_double(Py_ssize_t width, Py_ssize_t segments, Py_ssize_t depth, Py_ssize_t used_rows,
                      const double **rows, Py_ssize_t row_step,
                      const double *panel, const Py_ssize_t *offsets, Py_ssize_t panel_step,
                      double *c, Py_ssize_t c_step)
@@ -97,6 +98,7 @@ cdef enum:
 
 tile_rows = TILE_ROWS
 tile_bytes = TILE_BYTES
+tile_unit = TILE_UNIT
 bounds_checked = c_bounds_checked
 
 ctypedef unsigned short half    # float16, seen through its bits
@@ -131,13 +133,13 @@ cdef inline void store(real_t value, stored_t *target) noexcept nogil:
         target[0] = <stored_t>value
 
 
-cdef inline void tile(Py_ssize_t segments, Py_ssize_t depth, Py_ssize_t used_rows, const real_t **rows,
+cdef inline void tile(Py_ssize_t width, Py_ssize_t segments, Py_ssize_t depth, Py_ssize_t used_rows, const real_t **rows,
                       Py_ssize_t row_step, const real_t *panel, const Py_ssize_t *offsets, Py_ssize_t panel_step,
                       real_t *c, Py_ssize_t c_step) noexcept nogil:
     if real_t is float:
-        tile_float(segments, depth, used_rows, rows, row_step, panel, offsets, panel_step, c, c_step)
+        tile_float(width, segments, depth, used_rows, rows, row_step, panel, offsets, panel_step, c, c_step)
     else:
-        tile_double(segments, depth, used_rows, rows, row_step, panel, offsets, panel_step, c, c_step)
+        tile_double(width, segments, depth, used_rows, rows, row_step, panel, offsets, panel_step, c, c_step)
 
 
 cdef inline void transpose(const real_t *source, Py_ssize_t row_step, Py_ssize_t column_step, Py_ssize_t rows,

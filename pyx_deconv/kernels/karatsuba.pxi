@@ -132,11 +132,10 @@ cdef int make_values(const Layout *layout, const Box *units, const Reach *reach,
 
 
 cdef int add_element(CorrelationPlan plan, Py_ssize_t units, const Reach *reach, const Py_ssize_t *slots,
-                     Py_ssize_t depth, Py_ssize_t width, Py_ssize_t channel, const real_t[::1] packed, Py_ssize_t panel,
-                     Py_ssize_t panels, real_t[::1] work) except -1 nogil:
+                     Py_ssize_t depth, Py_ssize_t width, Py_ssize_t channel, const real_t[::1] packed, Py_ssize_t group,
+                     Py_ssize_t panel, Py_ssize_t panels, real_t[::1] work) except -1 nogil:
     # work[products_offset + (point * units + unit) * channel_block + lane] += values times weights, point by point
-    cdef Py_ssize_t lanes = plan.lanes, panel_size = plan.slots * plan.source_channels * lanes
-    cdef Py_ssize_t z, y, x, p, i, first, used, point, value = 0, offset
+    cdef Py_ssize_t z, y, x, p, i, first, used, point, slot, lanes, place, value = 0
     cdef Py_ssize_t no_offset[1]
     cdef const real_t *rows[MAX_ROWS]
     cdef const real_t *values
@@ -153,16 +152,18 @@ cdef int add_element(CorrelationPlan plan, Py_ssize_t units, const Reach *reach,
                 values = &work[plan.values_offset + value * units * width]
                 products = &work[plan.products_offset + point * units * plan.channel_block]
                 end = &work[plan.products_offset + (point + 1) * units * plan.channel_block - 1]
-                offset = lanes * (channel + plan.source_channels * slot_of(plan, slots[z], slots[3 + y], slots[6 + x]))
+                slot = slot_of(plan, slots[z], slots[3 + y], slots[6 + x])
                 for p in range(panels):
-                    end = &packed[(panel + p) * panel_size + offset + depth * lanes - 1]
+                    lanes = panel_width(plan, panel + p)
+                    place = panel_place(plan, group, panel + p) + (slot * plan.source_channels + channel) * lanes
+                    end = &packed[place + depth * lanes - 1]
                     first = 0
                     while first < units:
                         used = min(<Py_ssize_t>TILE_ROWS, units - first)
                         for i in range(TILE_ROWS):
                             rows[i] = values + (first + (i if i < used else 0)) * width
-                        tile(1, depth, used, rows, 1, &packed[(panel + p) * panel_size + offset], no_offset, lanes,
-                             products + first * plan.channel_block + p * lanes, plan.channel_block)
+                        tile(lanes, 1, depth, used, rows, 1, &packed[place], no_offset, lanes,
+                             products + first * plan.channel_block + p * plan.lanes, plan.channel_block)
                         first += TILE_ROWS
                 value += 1
     return 0
@@ -255,7 +256,7 @@ cdef int multiply_pairs(CorrelationPlan plan, Py_ssize_t phase, const Box *task,
                         slots[3 + i] = plan.element_y[ey, 1 + i]
                         slots[6 + i] = plan.element_x[ex, 1 + i]
                     make_values(&layout, &units, reach, source, group * plan.source_channels + c, depth, width, work)
-                    add_element(plan, volume(&units), reach, slots, depth, width, c, packed,
-                                group * plan.panels + channel // lanes, (channels + lanes - 1) // lanes, work)
+                    add_element(plan, volume(&units), reach, slots, depth, width, c, packed, group, channel // lanes,
+                                (channels + lanes - 1) // lanes, work)
         c += plan.pair_depth
     return add_points(plan, &box, &units, work, sums)

@@ -71,6 +71,21 @@ static inline void NAME(sums)(ptrdiff_t ny, ptrdiff_t nx, const REAL *const *pix
 #undef MIDDLE_SUM
 #undef ALL_CHANNELS
 
+static inline int NAME(all_finite)(const REAL *values, ptrdiff_t size)
+{
+    enum { LANES = VECTOR_BYTES / sizeof(REAL) };
+    NAME(unaligned) zero = {0};
+    ptrdiff_t i = 0;
+    int finite = 1;
+    for (; i + LANES <= size; i += LANES)
+        zero += *(const NAME(unaligned) *)(values + i) * 0;
+    for (int lane = 0; lane < LANES; lane++)
+        finite &= zero[lane] == 0;
+    for (; i < size; i++)
+        finite &= values[i] * 0 == 0;
+    return finite;
+}
+
 static inline void NAME(add_to_outer)(REAL *restrict outer0, const REAL *restrict inner, REAL *restrict outer2,
                                       ptrdiff_t size, int sign)
 {
@@ -86,25 +101,15 @@ static inline void NAME(add_to_outer)(REAL *restrict outer0, const REAL *restric
         }
 }
 
-static inline int NAME(add_pairs)(const REAL *a, const REAL *b, const REAL *c, ptrdiff_t size, REAL *first, REAL *second)
+static inline int NAME(add_pairs)(const REAL *restrict a, const REAL *restrict b, const REAL *restrict c, ptrdiff_t size,
+                                  REAL *restrict first, REAL *restrict second)
 {
-    enum { LANES = VECTOR_BYTES / sizeof(REAL) };
-    NAME(unaligned) zero = {0};
-    for (ptrdiff_t i = 0; i < size; i += LANES) { /* whole vectors: size is a multiple */
-        const NAME(unaligned) middle = *(const NAME(unaligned) *)(b + i);
-        const NAME(unaligned) one = *(const NAME(unaligned) *)(a + i) + middle;
-        *(NAME(unaligned) *)(first + i) = one;
-        zero += one * 0;
-        if (second) {
-            const NAME(unaligned) two = *(const NAME(unaligned) *)(c + i) + middle;
-            *(NAME(unaligned) *)(second + i) = two;
-            zero += two * 0;
-        }
-    }
-    int finite = 1;
-    for (int i = 0; i < LANES; i++)
-        finite &= zero[i] == 0;
-    return finite;
+    for (ptrdiff_t i = 0; i < size; i++)
+        first[i] = a[i] + b[i];
+    if (second)
+        for (ptrdiff_t i = 0; i < size; i++)
+            second[i] = b[i] + c[i];
+    return NAME(all_finite)(first, size) && (!second || NAME(all_finite)(second, size));
 }
 
 static inline void NAME(add_up)(const REAL *a, const REAL *b, REAL *restrict sum, ptrdiff_t size)
@@ -113,20 +118,6 @@ static inline void NAME(add_up)(const REAL *a, const REAL *b, REAL *restrict sum
         sum[i] = a[i] + b[i];
 }
 
-static inline int NAME(all_finite)(const REAL *values, ptrdiff_t size)
-{
-    enum { LANES = VECTOR_BYTES / sizeof(REAL) };
-    NAME(unaligned) zero = {0};
-    ptrdiff_t i = 0;
-    int finite = 1;
-    for (; i + LANES <= size; i += LANES)
-        zero += *(const NAME(unaligned) *)(values + i) * 0;
-    for (int lane = 0; lane < LANES; lane++)
-        finite &= zero[lane] == 0;
-    for (; i < size; i++)
-        finite &= values[i] * 0 == 0;
-    return finite;
-}
 
 static inline int NAME(move)(const REAL *source, ptrdiff_t size, REAL *restrict target)
 {

@@ -80,7 +80,7 @@ cdef int add_outer_products(PairGradientPlan plan, Py_ssize_t units, const Reach
                         used = min(<Py_ssize_t>TILE_ROWS, coarse_count - a)
                         for i in range(TILE_ROWS):
                             rows[i] = coarse + a + (i if i < used else 0)
-                        tile(1, units, used, rows, plan.coarse_block, fine + p * lanes, no_offset, plan.fine_block,
+                        tile(min(lanes, panel_end(fine_count, sizeof(real_t)) - p * lanes), 1, units, used, rows, plan.coarse_block, fine + p * lanes, no_offset, plan.fine_block,
                              &work[products + point * size + a * plan.fine_block + p * lanes], plan.fine_block)
                         a += TILE_ROWS
                 value += 1

@@ -4,10 +4,10 @@ cdef enum:
     PACKED_CHANNELS = 16    # packed at a time: what is then added up and checked is still in L1
 
 
-cdef int pack_channels(CorrelationPlan plan, Py_ssize_t group, Py_ssize_t m, Py_ssize_t c,
+cdef int pack_channels(CorrelationPlan plan, Py_ssize_t group, Py_ssize_t m, Py_ssize_t c, Py_ssize_t lanes,
                        const stored_t[:, :, :, :, :, :, :] weight, bint conjugate, real_t *target) except -1 nogil:
     # One source channel of a panel whose first target channel is m; target is where its slot 0 lies.
-    cdef Py_ssize_t lanes = plan.lanes, bits = plan.parts - 1, step = plan.source_channels * lanes
+    cdef Py_ssize_t bits = plan.parts - 1, step = plan.source_channels * lanes
     cdef Py_ssize_t taps = weight.shape[3] * weight.shape[4] * weight.shape[5], item = sizeof(stored_t)
     cdef Py_ssize_t used = min(lanes, plan.target_channels - m), lane, tap, tz, ty, tx, part
     cdef real_t sign, value = 0
@@ -36,10 +36,10 @@ cdef int pack_channels(CorrelationPlan plan, Py_ssize_t group, Py_ssize_t m, Py_
     return 0
 
 
-cdef int add_slots(CorrelationPlan plan, int axis, const Py_ssize_t[:, ::1] sums, Py_ssize_t size,
+cdef int add_slots(CorrelationPlan plan, int axis, const Py_ssize_t[:, ::1] sums, Py_ssize_t size, Py_ssize_t step,
                    real_t *target) except -1 nogil:
     # The sums of two slots along one axis, for all slots of the axes behind it and the taps of those before it.
-    cdef Py_ssize_t step = plan.source_channels * plan.lanes, inner = 1, outer = 1, i, j, k, n
+    cdef Py_ssize_t inner = 1, outer = 1, i, j, k, n
     cdef Py_ssize_t count = plan.slot_count[axis]
     cdef real_t *first
     for k in range(axis):
@@ -59,21 +59,21 @@ cdef int pack_panel(CorrelationPlan plan, Py_ssize_t index, const stored_t[:, :,
                     real_t[::1] packed) except -1 nogil:
     # Some source channels of one panel; returns 1 where a weight is infinite or NaN.
     cdef Py_ssize_t blocks = (plan.source_channels + PACKED_CHANNELS - 1) // PACKED_CHANNELS
-    cdef Py_ssize_t panel = index // blocks, first = index % blocks * PACKED_CHANNELS
-    cdef Py_ssize_t channels = min(PACKED_CHANNELS, plan.source_channels - first)
-    cdef Py_ssize_t step = plan.source_channels * plan.lanes, c, slot
-    cdef real_t *target = &packed[panel * plan.slots * step + first * plan.lanes]
-    cdef real_t *end = &packed[(panel + 1) * plan.slots * step - 1]
+    cdef Py_ssize_t group = index // blocks // plan.panels, panel = index // blocks % plan.panels
+    cdef Py_ssize_t first = index % blocks * PACKED_CHANNELS, lanes = panel_width(plan, panel)
+    cdef Py_ssize_t channels = min(<Py_ssize_t>PACKED_CHANNELS, plan.source_channels - first)
+    cdef Py_ssize_t step = plan.source_channels * lanes, c, slot
+    cdef real_t *target = &packed[panel_place(plan, group, panel) + first * lanes]
+    cdef real_t *end = &packed[panel_place(plan, group, panel) + plan.slots * step - 1]
     cdef bint finite = True
     for c in range(channels):
-        pack_channels(plan, panel // plan.panels, panel % plan.panels * plan.lanes, first + c, weight, conjugate,
-                      target + c * plan.lanes)
+        pack_channels(plan, group, panel * plan.lanes, first + c, lanes, weight, conjugate, target + c * lanes)
     for slot in range(plan.tap_slots.shape[0]):
-        finite &= all_finite(target + plan.tap_slots[slot] * step, channels * plan.lanes)
+        finite &= all_finite(target + plan.tap_slots[slot] * step, channels * lanes)
     if plan.pairs:  # a sum along x for all taps, then one along y for all taps and sums along x, ...
-        add_slots(plan, 2, plan.sum_x, channels * plan.lanes, target)
-        add_slots(plan, 1, plan.sum_y, channels * plan.lanes, target)
-        add_slots(plan, 0, plan.sum_z, channels * plan.lanes, target)
+        add_slots(plan, 2, plan.sum_x, channels * lanes, step, target)
+        add_slots(plan, 1, plan.sum_y, channels * lanes, step, target)
+        add_slots(plan, 0, plan.sum_z, channels * lanes, step, target)
     return not finite
 
 

@@ -31,7 +31,8 @@ class Tile(NamedTuple):
     """The register tile of one instruction set and dtype."""
 
     rows: int
-    lanes: int
+    lanes: int  # of a whole panel
+    unit: int  # the last panel has a multiple of this many
     itemsize: int
 
 
@@ -47,6 +48,11 @@ def even(total: int, most: int, multiple: int = 1) -> int:
     """A block size of at most about ``most`` (a multiple) that cuts total into equal blocks."""
     most = max(multiple, most // multiple * multiple)
     return min(round_up(ceil_div(total, ceil_div(total, most)), multiple), most)
+
+
+def block_of_lanes(channels: int, most: int, tile: Tile) -> int:
+    """A block of channels in whole panels, or all of them, where the last panel is as narrow as it can be."""
+    return min(round_up(channels, tile.unit), even(channels, most, tile.lanes))
 
 
 def pixel_block(size: Shape, most: int) -> Shape:

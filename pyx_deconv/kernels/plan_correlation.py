@@ -8,7 +8,7 @@ from math import prod
 from typing import TYPE_CHECKING, NamedTuple
 
 from . import plan
-from .plan import Shape, Table, Tile, blocks_of, ceil_div, compact_block, even, pixel_block, round_up, table
+from .plan import Shape, Table, Tile, block_of_lanes, blocks_of, ceil_div, compact_block, even, pixel_block, round_up, table
 
 if TYPE_CHECKING:
     from ..geometry import Axis
@@ -147,7 +147,8 @@ class CorrelationFields:
     """What ``engine.CorrelationPlan`` copies."""
 
     channels: tuple[int, int, int, int]  # groups, parts, source and target channels of a group (in parts)
-    sizes: tuple[int, int, int, int, int]  # panels of a group, lanes, slots, tasks, a thread's workspace
+    # panels of a group, lanes of all of them, of one, slots, tasks, a thread's workspace
+    sizes: tuple[int, int, int, int, int, int]
     slot_count: Shape
     source_size: Shape
     target_size: Shape
@@ -207,7 +208,7 @@ def correlation(
 ) -> CorrelationFields:
     """Cut one correlation with a phase or more along each axis. Channels are a group's, counted in parts."""
     if along_lines:  # one target channel at a time
-        in_place, tile = False, tile._replace(lanes=1)
+        in_place, tile = False, tile._replace(lanes=1, unit=1)
     z, y, x = spatial = (*(ABSENT,) * (3 - len(directions)), *directions)
     paired = (
         (False,) * 3 if along_lines else pairs(spatial, batch, source_channels, target_channels)
@@ -226,7 +227,7 @@ def correlation(
     # Outputs are computed in units: single ones, or pairs along some axes.
     unit = tuple(1 + pair for pair in (False, *paired))
     points = prod(1 + 2 * pair for pair in paired)
-    lanes = round_up(target_channels, tile.lanes)
+    lanes = round_up(target_channels, tile.unit)
     multiplications = prod(target_size) * prod(map(len, taps_of)) * groups * source_channels * target_channels
     enough = plan.TASKS if multiplications > plan.TASKS * plan.MULTIPLICATIONS else 1
     values = plan.VALUES_BYTES // tile.itemsize
@@ -238,7 +239,8 @@ def correlation(
         phase_block = max(size for size in range(1, 9) if len(x.phases) % size == 0)
         if points == 1 and phase_block == len(x.phases):
             phase_block *= max(size for size in range(1, 8 // phase_block + 1) if len(y.phases) % size == 0)
-    channel_block = even(lanes, 64 if in_place else max(64, 512 // phase_block) if points == 1 else 128, tile.lanes)
+    most_lanes = 64 if in_place else max(64, 512 // phase_block) if points == 1 else 128
+    channel_block = block_of_lanes(lanes, most_lanes, tile)
     most = min(plan.PIXELS, plan.SUMS_BYTES // (tile.itemsize * channel_block * phase_block)) // prod(unit)
     if points > 1:
         most = min(most, values // (points * channel_block))
@@ -255,7 +257,7 @@ def correlation(
         )
 
     while too_few() and channel_block > tile.lanes and channel_block > 32:
-        channel_block = even(lanes, channel_block // 2, tile.lanes)
+        channel_block = block_of_lanes(lanes, channel_block // 2, tile)
     while too_few() and most * prod(unit) > 64:
         most //= 2
     while too_few() and phase_block > 1:
@@ -306,7 +308,7 @@ def correlation(
     products_offset = values_offset + pair_values
     return CorrelationFields(
         channels=(groups, parts, source_channels, target_channels),
-        sizes=(lanes // tile.lanes, tile.lanes, prod(slot_count), tasks, products_offset + pair_products),
+        sizes=(ceil_div(lanes, tile.lanes), lanes, tile.lanes, prod(slot_count), tasks, products_offset + pair_products),
         slot_count=slot_count,
         source_size=source_size,
         target_size=target_size,

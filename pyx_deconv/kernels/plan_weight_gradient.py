@@ -11,6 +11,7 @@ from .plan import (
     Shape,
     Table,
     Tile,
+    block_of_lanes,
     blocks_of,
     ceil_div,
     compact_block,
@@ -85,13 +86,13 @@ def weight_gradient(
             )
         )
 
-    whole = round_up(coarse_channels, tile.rows) * round_up(fine_channels, tile.lanes)
+    whole = round_up(coarse_channels, tile.rows) * round_up(fine_channels, tile.unit)
     along_lines = 3 * coarse_channels * fine_channels <= whole and 2 * coarse_size[3] >= tile.lanes
     if along_lines:
-        in_place, tile = (False, False), tile._replace(rows=parts, lanes=parts)
+        in_place, tile = (False, False), tile._replace(rows=parts, lanes=parts, unit=parts)
     # Channels that a thread sums over all its pixels, for as many taps as fit beside each other.
     coarse_block = even(round_up(coarse_channels, tile.rows), 64, tile.rows)
-    fine_block = even(round_up(fine_channels, tile.lanes), 64, tile.lanes)
+    fine_block = block_of_lanes(fine_channels, 64, tile)
     tap_block = pixel_block(kernel, max(1, plan.SUMS_BYTES // (tile.itemsize * coarse_block * fine_block)))
 
     budget = plan.PACKED_BYTES // tile.itemsize
@@ -210,9 +211,9 @@ def pair_gradient(
 
     products = plan.PRODUCTS_BYTES // tile.itemsize
     coarse_block = even(round_up(coarse_channels, tile.rows), 64, tile.rows)
-    fine_block = even(round_up(fine_channels, tile.lanes), 64, tile.lanes)
+    fine_block = block_of_lanes(fine_channels, 64, tile)
     while fine_block > tile.lanes and min(elements, 2) * points * coarse_block * fine_block > products:
-        fine_block = even(fine_block, fine_block // 2, tile.lanes)
+        fine_block = block_of_lanes(fine_channels, fine_block // 2, tile)
     while coarse_block > tile.rows and points * coarse_block * fine_block > products:
         coarse_block = even(coarse_block, coarse_block // 2, tile.rows)
     element_block = even(elements, products // (points * coarse_block * fine_block))

@@ -3,7 +3,7 @@
  *     c[i][j] += sum over segments g, over k < depth, of
  *                    rows[g][i][k * row_step] * panel[offsets[g] + k * panel_step + j]
  *
- * for i < TILE_ROWS and j < TILE_BYTES / sizeof(real). A segment is whatever shares one set of row pointers: a
+ * for i < TILE_ROWS and j < width, at most TILE_BYTES / sizeof(real) and a multiple of TILE_UNIT / sizeof(real). A segment is whatever shares one set of row pointers: a
  * tap of the kernel (k runs over channels) or a line of pixels (k runs over pixels). The rows are broadcast
  * from wherever they lie, so a channels-last map needs no packing; the panel is read as whole vectors.
  */
@@ -26,17 +26,20 @@
 #define TILE_ROWS 4 /* 4 x 2 accumulators of 16 registers, and room for products where there is no FMA */
 #endif
 #define TILE_BYTES (2 * VECTOR_BYTES)
+#define TILE_QUARTERS (VECTOR_BYTES > 16) /* half of a vector is a vector as well */
+#define HALF_BYTES (TILE_QUARTERS ? VECTOR_BYTES / 2 : VECTOR_BYTES)
+#define TILE_UNIT HALF_BYTES
 
 #define REAL float
-#define TILE tile_float
+#define NAME(name) name##_float
 #include "tile_body.h"
 #undef REAL
-#undef TILE
+#undef NAME
 
 #define REAL double
-#define TILE tile_double
+#define NAME(name) name##_double
 #include "tile_body.h"
 #undef REAL
-#undef TILE
+#undef NAME
 
 #endif

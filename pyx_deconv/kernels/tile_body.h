@@ -1,40 +1,82 @@
 /* Included by tile.h once for each REAL; see there for what it computes. */
 
-static inline void TILE(
-    ptrdiff_t segments, ptrdiff_t depth, ptrdiff_t used_rows,
-    const REAL *const *rows, ptrdiff_t row_step,
-    const REAL *panel, const ptrdiff_t *offsets, ptrdiff_t panel_step,
-    REAL *c, ptrdiff_t c_step)
-{
-    enum { LANES = VECTOR_BYTES / sizeof(REAL) };
-    typedef REAL vector __attribute__((vector_size(VECTOR_BYTES)));
-    typedef REAL unaligned __attribute__((vector_size(VECTOR_BYTES), aligned(sizeof(REAL)), may_alias));
-
-    vector sum[TILE_ROWS][2] = {{{0}}};
-    for (ptrdiff_t g = 0; g < segments; g++) {
-        const REAL *row[TILE_ROWS];
-#pragma GCC unroll 16
-        for (int i = 0; i < TILE_ROWS; i++)
-            row[i] = rows[g * TILE_ROWS + i];
-        const REAL *lanes = panel + offsets[g];
-        for (ptrdiff_t k = 0; k < depth; k++) {
-            const vector left = *(const unaligned *)lanes;
-            const vector right = *(const unaligned *)(lanes + LANES);
-#pragma GCC unroll 16
-            for (int i = 0; i < TILE_ROWS; i++) {
-                /* A splat: 0 + x would cost an addition, because of -0.0. */
-                const vector x = row[i][k * row_step] - (vector){0};
-                sum[i][0] += x * left;
-                sum[i][1] += x * right;
-            }
-            lanes += panel_step;
-        }
+/* Panels of WIDE whole vectors and, with HALF, half a vector more. */
+#define TILE_OF(NAME, WIDE, HALF)                                                                                      \
+    static inline void NAME(ptrdiff_t segments, ptrdiff_t depth, ptrdiff_t used_rows, const REAL *const *rows,         \
+                            ptrdiff_t row_step, const REAL *panel, const ptrdiff_t *offsets, ptrdiff_t panel_step,     \
+                            REAL *c, ptrdiff_t c_step)                                                                 \
+    {                                                                                                                  \
+        VECTOR sum[TILE_ROWS][2] = {{{0}}};                                                                            \
+        HALF_VECTOR half_sum[TILE_ROWS] = {{0}};                                                                       \
+        for (ptrdiff_t g = 0; g < segments; g++) {                                                                     \
+            const REAL *row[TILE_ROWS];                                                                                \
+            _Pragma("GCC unroll 16") for (int i = 0; i < TILE_ROWS; i++) row[i] = rows[g * TILE_ROWS + i];             \
+            const REAL *lanes = panel + offsets[g];                                                                    \
+            for (ptrdiff_t k = 0; k < depth; k++) {                                                                    \
+                VECTOR wide[2] = {{0}};                                                                                \
+                HALF_VECTOR half = {0};                                                                                \
+                for (int v = 0; v < WIDE; v++)                                                                         \
+                    wide[v] = *(const UNALIGNED *)(lanes + v * LANES);                                                 \
+                if (HALF)                                                                                              \
+                    half = *(const UNALIGNED_HALF *)(lanes + WIDE * LANES);                                            \
+                _Pragma("GCC unroll 16") for (int i = 0; i < TILE_ROWS; i++)                                           \
+                {                                                                                                      \
+                    /* A splat: 0 + x would cost an addition, because of -0.0. */                                      \
+                    const REAL x = row[i][k * row_step];                                                               \
+                    for (int v = 0; v < WIDE; v++)                                                                     \
+                        sum[i][v] += (x - (VECTOR){0}) * wide[v];                                                      \
+                    if (HALF)                                                                                          \
+                        half_sum[i] += (x - (HALF_VECTOR){0}) * half;                                                  \
+                }                                                                                                      \
+                lanes += panel_step;                                                                                   \
+            }                                                                                                          \
+        }                                                                                                              \
+        /* Added to memory at the end, not accumulated from it: sums of long sums lose less than one long sum. */      \
+        _Pragma("GCC unroll 16") for (int i = 0; i < TILE_ROWS; i++) if (i < used_rows)                                \
+        {                                                                                                              \
+            for (int v = 0; v < WIDE; v++)                                                                             \
+                *(UNALIGNED *)(c + i * c_step + v * LANES) += sum[i][v];                                               \
+            if (HALF)                                                                                                  \
+                *(UNALIGNED_HALF *)(c + i * c_step + WIDE * LANES) += half_sum[i];                                     \
+        }                                                                                                              \
     }
-    /* Added to memory at the end, not accumulated from it: sums of long sums lose less than one long sum. */
-#pragma GCC unroll 16
-    for (int i = 0; i < TILE_ROWS; i++)
-        if (i < used_rows) {
-            *(unaligned *)(c + i * c_step) += sum[i][0];
-            *(unaligned *)(c + i * c_step + LANES) += sum[i][1];
-        }
+
+#define LANES (VECTOR_BYTES / (int)sizeof(REAL))
+#define VECTOR NAME(vector)
+#define HALF_VECTOR NAME(half_vector)
+#define UNALIGNED NAME(unaligned_vector)
+#define UNALIGNED_HALF NAME(unaligned_half)
+typedef REAL VECTOR __attribute__((vector_size(VECTOR_BYTES)));
+typedef REAL HALF_VECTOR __attribute__((vector_size(HALF_BYTES)));
+typedef REAL UNALIGNED __attribute__((vector_size(VECTOR_BYTES), aligned(sizeof(REAL)), may_alias));
+typedef REAL UNALIGNED_HALF __attribute__((vector_size(HALF_BYTES), aligned(sizeof(REAL)), may_alias));
+
+TILE_OF(NAME(tile_4), 2, 0)
+TILE_OF(NAME(tile_2), 1, 0)
+#if TILE_QUARTERS
+TILE_OF(NAME(tile_3), 1, 1)
+TILE_OF(NAME(tile_1), 0, 1)
+#endif
+
+static inline void NAME(tile)(ptrdiff_t width, ptrdiff_t segments, ptrdiff_t depth, ptrdiff_t used_rows,
+                              const REAL *const *rows, ptrdiff_t row_step, const REAL *panel, const ptrdiff_t *offsets,
+                              ptrdiff_t panel_step, REAL *c, ptrdiff_t c_step)
+{
+    if (2 * width > 3 * LANES || (!TILE_QUARTERS && width > LANES))
+        NAME(tile_4)(segments, depth, used_rows, rows, row_step, panel, offsets, panel_step, c, c_step);
+#if TILE_QUARTERS
+    else if (width > LANES)
+        NAME(tile_3)(segments, depth, used_rows, rows, row_step, panel, offsets, panel_step, c, c_step);
+    else if (2 * width <= LANES)
+        NAME(tile_1)(segments, depth, used_rows, rows, row_step, panel, offsets, panel_step, c, c_step);
+#endif
+    else
+        NAME(tile_2)(segments, depth, used_rows, rows, row_step, panel, offsets, panel_step, c, c_step);
 }
+
+#undef TILE_OF
+#undef LANES
+#undef VECTOR
+#undef HALF_VECTOR
+#undef UNALIGNED
+#undef UNALIGNED_HALF

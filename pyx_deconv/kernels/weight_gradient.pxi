@@ -47,6 +47,12 @@ cdef inline int clip_to_tap(WeightGradientPlan plan, const Py_ssize_t *t, Box *b
     return volume(box) > 0
 
 
+cdef inline Py_ssize_t panel_end(Py_ssize_t channels, Py_ssize_t itemsize) noexcept nogil:
+    # So many lanes do panels for these channels have.
+    cdef Py_ssize_t unit = TILE_UNIT // itemsize
+    return (channels + unit - 1) // unit * unit
+
+
 cdef int add_tap(WeightGradientPlan plan, const Py_ssize_t *t, const Box *box, const Box *region,
                  const stored_t[:, :, :, :, :, :] coarse, Py_ssize_t coarse_channel, Py_ssize_t coarse_count,
                  const stored_t[:, :, :, :, :, :] fine, Py_ssize_t fine_channel, Py_ssize_t fine_count,
@@ -111,7 +117,7 @@ cdef int add_tap(WeightGradientPlan plan, const Py_ssize_t *t, const Box *box, c
             if segment == 0:
                 fine_base = fine_line
             offsets[segment] = fine_line - fine_base
-        last = &work[sums + (coarse_count - 1) * plan.fine_block + (fine_count + lanes - 1) // lanes * lanes - 1]
+        last = &work[sums + (coarse_count - 1) * plan.fine_block + panel_end(fine_count, sizeof(real_t)) - 1]
         for k in range((coarse_count + TILE_ROWS - 1) // TILE_ROWS):
             a = k * TILE_ROWS
             used = min(TILE_ROWS, coarse_count - a)
@@ -120,7 +126,7 @@ cdef int add_tap(WeightGradientPlan plan, const Py_ssize_t *t, const Box *box, c
                     rows[segment * TILE_ROWS + i] = coarse_line[segment] + a + (i if i < used else 0)
             for j in range((fine_count + lanes - 1) // lanes):
                 b = j * lanes
-                tile(segments, valid.size[3], used, rows, coarse_step, fine_base + b, offsets, fine_step,
+                tile(min(lanes, panel_end(fine_count, sizeof(real_t)) - b), segments, valid.size[3], used, rows, coarse_step, fine_base + b, offsets, fine_step,
                      &work[sums + a * plan.fine_block + b], plan.fine_block)
     return 0
 
