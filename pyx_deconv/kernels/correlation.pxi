@@ -21,8 +21,12 @@ cdef inline int add_products(CorrelationPlan plan, Py_ssize_t segments, Py_ssize
     return 0
 
 
-cdef inline bint inside(CorrelationPlan plan, Py_ssize_t z, Py_ssize_t y, Py_ssize_t x) noexcept nogil:
-    return 0 <= z < plan.source_size[1] and 0 <= y < plan.source_size[2] and 0 <= x < plan.source_size[3]
+cdef inline bint inside(CorrelationPlan plan, const Py_ssize_t *pixel, Py_ssize_t z, Py_ssize_t y,
+                        Py_ssize_t x) noexcept nogil:
+    # Whether the tap with these offsets takes the pixel to one of the source.
+    return (0 <= pixel[1] * plan.source_step[1] + z < plan.source_size[1]
+            and 0 <= pixel[2] * plan.source_step[2] + y < plan.source_size[2]
+            and 0 <= pixel[3] * plan.source_step[3] + x < plan.source_size[3])
 
 
 cdef int correlate_phase(CorrelationPlan plan, Py_ssize_t phase, const Box *task, const Box *taps, const Box *region,
@@ -34,9 +38,9 @@ cdef int correlate_phase(CorrelationPlan plan, Py_ssize_t phase, const Box *task
     # Zeros stand in for pixels outside the source. An infinite weight would make NaN of them: then every pixel
     # takes a tile of its own, with just the taps that reach it.
     cdef Py_ssize_t step = TILE_ROWS if finite else 1
-    cdef Py_ssize_t tile_index, first, used, segments, reached, tz, ty, tx, tx_step, i, z, y, x, delta
+    cdef Py_ssize_t tile_index, first, used, segments, reached, tz, ty, tx, tx_step, i, z, y, x, delta, offset
     cdef Py_ssize_t index[4]
-    cdef Py_ssize_t next_pixel[4]
+    cdef Py_ssize_t at[4]
     cdef Py_ssize_t pixel[MAX_ROWS][4]
     cdef Py_ssize_t low[4]
     cdef Py_ssize_t high[4]
@@ -47,7 +51,9 @@ cdef int correlate_phase(CorrelationPlan plan, Py_ssize_t phase, const Box *task
     cdef Py_ssize_t slots[MAX_SEGMENTS]
     cdef Box box, mine = taps[0]
     cdef int axis
-    cdef bint merges, whole
+    cdef bint merges, whole, same
+    # What is packed has zeros around it.
+    cdef bint padded = finite and not plan.in_place
     if not phase_box(plan, phase, task, index, &box):
         return 0
     clip(&mine, 1, plan.phase_z[index[1], 2], plan.phase_z[index[1], 3])
@@ -59,21 +65,36 @@ cdef int correlate_phase(CorrelationPlan plan, Py_ssize_t phase, const Box *task
     # Neighbouring pixels with all their channels side by side are one long row, as their weights are.
     merges = plan.merges and place[3] == depth and depth == plan.source_channels
     for axis in range(4):
-        next_pixel[axis] = box.start[axis]
+        place[axis] *= plan.source_step[axis]
+        at[axis] = box.start[axis]
+    offset = at[0] * place[0] + at[1] * place[1] + at[2] * place[2] + at[3] * place[3]
     for tile_index in range((volume(&box) + step - 1) // step):
         first = tile_index * step
         used = min(step, volume(&box) - first)
+        for axis in range(4):
+            low[axis] = at[axis]
         for i in range(used):
-            base[i] = origin
+            base[i] = origin + offset
             for axis in range(4):
-                pixel[i][axis] = next_pixel[axis] * plan.source_step[axis]
-                low[axis] = pixel[i][axis] if i == 0 else min(low[axis], pixel[i][axis])
-                high[axis] = pixel[i][axis] if i == 0 else max(high[axis], pixel[i][axis])
-                base[i] += pixel[i][axis] * place[axis]
-            advance(next_pixel, &box)
+                pixel[i][axis] = high[axis] = at[axis]
+            at[3] += 1
+            offset += place[3]
+            if at[3] == box.start[3] + box.size[3]:
+                at[3] -= 1
+                advance(at, &box)
+                offset = at[0] * place[0] + at[1] * place[1] + at[2] * place[2] + at[3] * place[3]
+        # From the first pixel to the last, along the first axis that they differ in; any along those after it.
+        same = low[0] == high[0]
+        for axis in range(1, 4):
+            if not same:
+                low[axis] = box.start[axis]
+                high[axis] = box.start[axis] + box.size[axis] - 1
+            same = same and low[axis] == high[axis]
+            low[axis] *= plan.source_step[axis]
+            high[axis] *= plan.source_step[axis]
         tx_step = 1
-        if (merges and low[3] + plan.tap_x[mine.start[3], 0] >= 0
-                and high[3] + plan.tap_x[mine.start[3] + mine.size[3] - 1, 0] < plan.source_size[3]):
+        if merges and (padded or low[3] + plan.tap_x[mine.start[3], 0] >= 0
+                       and high[3] + plan.tap_x[mine.start[3] + mine.size[3] - 1, 0] < plan.source_size[3]):
             tx_step = mine.size[3]
         segments = 0
         for tz in range(mine.start[1], mine.start[1] + mine.size[1]):
@@ -88,18 +109,19 @@ cdef int correlate_phase(CorrelationPlan plan, Py_ssize_t phase, const Box *task
                 while tx + tx_step < mine.start[3] + mine.size[3]:
                     tx += tx_step
                     x = plan.tap_x[tx, 0]
-                    if high[3] + x < 0 or low[3] + x >= plan.source_size[3]:
+                    if tx_step == 1 and (high[3] + x < 0 or low[3] + x >= plan.source_size[3]):
                         continue
-                    delta = z * place[1] + y * place[2] + x * place[3]
-                    whole = (low[1] + z >= 0 and high[1] + z < plan.source_size[1] and low[2] + y >= 0
-                             and high[2] + y < plan.source_size[2] and low[3] + x >= 0
-                             and high[3] + x < plan.source_size[3])
+                    delta = (z * (place[1] // plan.source_step[1]) + y * (place[2] // plan.source_step[2])
+                             + x * (place[3] // plan.source_step[3]))
+                    whole = padded or (
+                        low[1] + z >= 0 and high[1] + z < plan.source_size[1] and low[2] + y >= 0
+                        and high[2] + y < plan.source_size[2] and low[3] + x >= 0
+                        and high[3] + x < plan.source_size[3])
                     reached = 0
                     for i in range(used):
-                        if whole or inside(plan, pixel[i][1] + z, pixel[i][2] + y, pixel[i][3] + x):
+                        if whole or inside(plan, pixel[i], z, y, x):
                             rows[segments * TILE_ROWS + i] = base[i] + delta
-                            look_up(plan, source, channel, depth, region, work, pixel[i][0], pixel[i][1] + z,
-                                    pixel[i][2] + y, pixel[i][3] + x)
+                            look_up(plan, source, channel, depth, region, work, pixel[i], z, y, x)
                             reached += 1
                         else:
                             rows[segments * TILE_ROWS + i] = &work[0]
@@ -217,9 +239,9 @@ cdef int store_phases(CorrelationPlan plan, Py_ssize_t first_phase, Py_ssize_t l
     return 0
 
 
-cdef inline int scale_by_taps(Box *box, int axis, Py_ssize_t step, const Py_ssize_t[:, ::1] table, const Box *taps,
-                              Py_ssize_t size) except -1 nogil:
-    # What the box reaches in the source through these taps.
+cdef inline int scale_by_taps(Box *box, int axis, Py_ssize_t step, const Py_ssize_t[:, ::1] table,
+                              const Box *taps) except -1 nogil:
+    # What the box reaches through these taps, in the source and beside it.
     cdef Py_ssize_t t, low, high
     if volume(taps) == 0:
         box.size[axis] = 0
@@ -228,7 +250,8 @@ cdef inline int scale_by_taps(Box *box, int axis, Py_ssize_t step, const Py_ssiz
     for t in range(taps.start[axis] + 1, taps.start[axis] + taps.size[axis]):
         low = min(low, table[t, 0])
         high = max(high, table[t, 0])
-    scale(box, axis, step, low, high, size)
+    box.size[axis] = (box.size[axis] - 1) * step + high - low + 1
+    box.start[axis] = box.start[axis] * step + low
     return 0
 
 
@@ -249,9 +272,9 @@ cdef int add_all_taps(CorrelationPlan plan, const Box *task, Py_ssize_t first_ph
         depth = min(plan.depth_block, plan.source_channels - c)
         region = task[0]
         if not plan.in_place:
-            scale_by_taps(&region, 1, plan.source_step[1], plan.tap_z, &taps, plan.source_size[1])
-            scale_by_taps(&region, 2, plan.source_step[2], plan.tap_y, &taps, plan.source_size[2])
-            scale_by_taps(&region, 3, plan.source_step[3], plan.tap_x, &taps, plan.source_size[3])
+            scale_by_taps(&region, 1, plan.source_step[1], plan.tap_z, &taps)
+            scale_by_taps(&region, 2, plan.source_step[2], plan.tap_y, &taps)
+            scale_by_taps(&region, 3, plan.source_step[3], plan.tap_x, &taps)
             if volume(&region) == 0:
                 continue
             pack_pixels(source, &region, EVERY, group * plan.source_channels + c, depth, depth, work[plan.zeros:])

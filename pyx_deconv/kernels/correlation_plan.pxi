@@ -107,15 +107,18 @@ cdef inline const real_t *source_place(CorrelationPlan plan, const stored_t[:, :
 
 
 cdef inline int look_up(CorrelationPlan plan, const stored_t[:, :, :, :, :, :] source, Py_ssize_t channel,
-                        Py_ssize_t depth, const Box *region, real_t[::1] work, Py_ssize_t n, Py_ssize_t z,
+                        Py_ssize_t depth, const Box *region, real_t[::1] work, const Py_ssize_t *pixel, Py_ssize_t z,
                         Py_ssize_t y, Py_ssize_t x) except -1 nogil:
-    # For a build with bounds checks: the channels of one source pixel exist where source_place says.
+    # For a build with bounds checks: what a pixel reaches through a tap is where source_place says.
     cdef const stored_t *end
     cdef const real_t *packed_end
+    z += pixel[1] * plan.source_step[1]
+    y += pixel[2] * plan.source_step[2]
+    x += pixel[3] * plan.source_step[3]
     if plan.in_place:
-        end = &source[n, (channel + depth - 1) >> (plan.parts - 1), z, y, x, plan.parts - 1]
+        end = &source[pixel[0], (channel + depth - 1) >> (plan.parts - 1), z, y, x, plan.parts - 1]
     else:
-        packed_end = &work[plan.zeros + depth * ((((n - region.start[0]) * region.size[1] + z - region.start[1])
+        packed_end = &work[plan.zeros + depth * ((((pixel[0] - region.start[0]) * region.size[1] + z - region.start[1])
                                                   * region.size[2] + y - region.start[2]) * region.size[3]
                                                  + x - region.start[3] + 1) - 1]
     return 0

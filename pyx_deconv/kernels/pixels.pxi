@@ -73,47 +73,67 @@ cdef inline bint side_by_side(const stored_t[:, :, :, :, :, :] map) noexcept nog
             and (map.shape[5] == 1 or map.strides[5] == <Py_ssize_t>sizeof(stored_t)))
 
 
+cdef inline void zero(real_t *target, Py_ssize_t size) noexcept nogil:
+    cdef Py_ssize_t k
+    for k in range(size):
+        target[k] = 0
+
+
 cdef int pack_pixels(const stored_t[:, :, :, :, :, :] source, const Box *box, const Py_ssize_t *step,
                      Py_ssize_t channel, Py_ssize_t channels, Py_ssize_t width,
                      real_t[::1] target) except -1 nogil:
-    # target[pixel of the box, width] = channels [channel, channel + channels) of every step-th pixel, then zeros
+    # target[pixel of the box, width] = channels [channel, channel + channels) of every step-th pixel, then zeros, and
+    # zeros for pixels beside the source
     cdef Py_ssize_t bits = source.shape[5] - 1     # parts are 1 or 2: shift and mask instead of divide
-    cdef Py_ssize_t n, z, y, x, source_z, source_y, c, k, line = 0
+    cdef Py_ssize_t n, z, y, x, source_z, source_y, first_x, c, k, left, right, line = 0
     cdef bint pixels_contiguous = bits == 0 and source.strides[4] == <Py_ssize_t>sizeof(stored_t)
     cdef bint channels_contiguous = side_by_side(source)
     cdef const stored_t *pixel
     cdef const stored_t *end
+    cdef real_t *last
+    # The pixels [left, right) of a line are in the source.
+    left = min(box.size[3], (max(0, -box.start[3]) + step[3] - 1) // step[3])
+    right = max(left, min(box.size[3], (max(0, source.shape[4] - box.start[3]) + step[3] - 1) // step[3]))
+    first_x = box.start[3] + left * step[3]
     for n in range(box.start[0], box.start[0] + box.size[0]):
         for z in range(box.size[1]):
             source_z = box.start[1] + z * step[1]
             for y in range(box.size[2]):
                 source_y = box.start[2] + y * step[2]
+                last = &target[line + box.size[3] * width - 1]
+                if not (0 <= source_z < source.shape[2] and 0 <= source_y < source.shape[3] and left < right):
+                    zero(&target[line], box.size[3] * width)
+                    line += box.size[3] * width
+                    continue
+                zero(&target[line], left * width)
+                line += left * width
                 if channels_contiguous:
-                    for x in range(box.size[3]):
-                        pixel = &source[n, channel >> bits, source_z, source_y, box.start[3] + x * step[3], 0]
-                        end = &source[n, (channel + channels - 1) >> bits, source_z, source_y,
-                                      box.start[3] + x * step[3], bits]
+                    for x in range(right - left):
+                        pixel = &source[n, channel >> bits, source_z, source_y, first_x + x * step[3], 0]
+                        end = &source[n, (channel + channels - 1) >> bits, source_z, source_y, first_x + x * step[3], bits]
                         for c in range(channels):
                             load(&pixel[c], &target[line + x * width + c])
                 elif pixels_contiguous and (stored_t is float or stored_t is double):
-                    pixel = &source[n, channel, source_z, source_y, box.start[3], 0]
+                    pixel = &source[n, channel, source_z, source_y, first_x, 0]
                     end = &source[n, channel + channels - 1, source_z, source_y,
-                                  box.start[3] + (box.size[3] - 1) * step[3], 0]
+                                  first_x + (right - left - 1) * step[3], 0]
                     transpose(<const real_t *>pixel, source.strides[1] // <Py_ssize_t>sizeof(stored_t), step[3], channels,
-                              box.size[3], &target[line], width)
+                              right - left, &target[line], width)
                 else:
                     for c in range(channels):
                         k = line + c
-                        for x in range(box.size[3]):
-                            load(&source[n, (channel + c) >> bits, source_z, source_y, box.start[3] + x * step[3],
+                        for x in range(right - left):
+                            load(&source[n, (channel + c) >> bits, source_z, source_y, first_x + x * step[3],
                                          (channel + c) & bits], &target[k])
                             k += width
                 for c in range(channels, width):
                     k = line + c
-                    for x in range(box.size[3]):
+                    for x in range(right - left):
                         target[k] = 0
                         k += width
-                line += box.size[3] * width
+                line += (right - left) * width
+                zero(&target[line], (box.size[3] - right) * width)
+                line += (box.size[3] - right) * width
     return 0
 
 

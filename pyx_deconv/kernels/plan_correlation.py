@@ -137,7 +137,7 @@ def pairs(
             growth *= made.size / direction.kernel
     # Packing a weight costs about as much as multiplying it by 100 pixels; and channels have to fill vectors.
     pixels = batch * prod(direction.outputs for direction in spatial)
-    if min(source_channels, target_channels) < 16 or pixels * (1 - rest) < 100 * (growth - 1):
+    if min(source_channels, target_channels) < 32 or pixels * (1 - rest) < 100 * (growth - 1):
         return (False,) * len(spatial)
     return tuple(chosen)
 
@@ -177,16 +177,12 @@ class CorrelationFields:
     sum_tables: tuple[Table, Table, Table]  # the slot of a sum, and the two that it adds
 
 
-def reach(pixels: int, step: int, taps: list[Tap], tap_block: int, size: int) -> int:
+def reach(pixels: int, step: int, taps: list[Tap], tap_block: int) -> int:
     """How many source pixels a block of target pixels reaches through a block of taps, at most."""
     blocks = (
         [offset for _, offset in taps[first : first + tap_block]] for first in range(0, len(taps), tap_block)
     )
-    return (
-        min(size, (pixels - 1) * step + 1 + max(max(offsets) - min(offsets) for offsets in blocks))
-        if taps
-        else 0
-    )
+    return (pixels - 1) * step + 1 + max(max(offsets) - min(offsets) for offsets in blocks) if taps else 0
 
 
 def few_channels(directions: tuple[Direction, ...], target_channels: int, tile: Tile) -> bool:
@@ -272,7 +268,7 @@ def correlation(
     if not in_place:  # smaller blocks of pixels and (in a gather) of taps, then fewer channels, until it fits
         budget = plan.PACKED_BYTES // tile.itemsize
         while True:
-            spans = list(map(reach, block[1:], source_step[1:], taps_of, tap_block[1:], source_size[1:]))
+            spans = list(map(reach, block[1:], source_step[1:], taps_of, tap_block[1:]))
             if along_lines:  # with what lies beside the source
                 spans[2] = x.source_step * (block[3] + (high[3] - low[3]) // x.source_step)
             region = block[0] * prod(spans)
