@@ -92,6 +92,7 @@ def _correlation_plan(
     source_channels: int,
     target_channels: int,
     in_place: bool,
+    channels_last: bool,
     finite: bool,
     dtype: str,
 ) -> tuple[Any, bool, int]:
@@ -109,7 +110,10 @@ def _correlation_plan(
         source_channels // groups * parts,
         target_channels // groups * parts,
         in_place,
-        finite and plan_correlation.few_channels(directions, target_channels // groups * parts, arithmetic.tile),
+        channels_last,
+        finite and plan_correlation.few_channels(
+            directions, source_channels // groups * parts, target_channels // groups * parts, arithmetic.tile
+        ),
         arithmetic.tile,
     )
     return (
@@ -148,7 +152,7 @@ def _correlate(
     arithmetic = ARITHMETIC[dtype]
     real, stored = arithmetic.real, arithmetic.stored
     parts = arithmetic.parts
-    source_map = _map(source, stored)
+    source_map, target_map = _map(source, stored), _map(target, stored)
     # (group, coarse, fine, ...): the target of a scatter is the fine map
     weights = _weight(weight, groups, stored)
     weights = weights.swapaxes(1, 2) if scatters else weights
@@ -159,7 +163,8 @@ def _correlate(
         groups,
         source.shape[1],
         target.shape[1],
-        _in_place(source_map, arithmetic),
+        source.shape[1] // groups > 16 and _in_place(source_map, arithmetic),
+        _in_place(target_map, arithmetic),
     )
     cut, gaps, multiplications = _correlation_plan(*shapes, True, dtype)
     if gaps:
@@ -179,7 +184,7 @@ def _correlate(
     shift = np.zeros(target.shape[1] * parts, real)
     if bias is not None:
         shift[:] = bias.astype(target.dtype if parts == 2 else real).view(real)
-    arithmetic.correlate(cut, source_map, packed, finite, shift, _map(target, stored), work, threads_used)
+    arithmetic.correlate(cut, source_map, packed, finite, shift, target_map, work, threads_used)
 
 
 def scatter(

@@ -239,6 +239,62 @@ cdef int store_phases(CorrelationPlan plan, Py_ssize_t first_phase, Py_ssize_t l
     return 0
 
 
+cdef int store_fan(CorrelationPlan plan, Py_ssize_t phase, const Box *task, real_t[::1] work, Py_ssize_t sums,
+                   const real_t[::1] bias, Py_ssize_t group, Py_ssize_t first_lane, Py_ssize_t lanes,
+                   stored_t[:, :, :, :, :, :] target) except -1 nogil:
+    # target = sums + bias where a lane is a channel and a phase: a row of lanes is a run of outputs along x
+    cdef Py_ssize_t channels = plan.target_channels // plan.fan, fan_x = plan.fan_sizes[2]
+    cdef Py_ssize_t run = fan_x * (channels if plan.channels_last else 1), rows = plan.target_channels // run
+    cdef Py_ssize_t n, z, y, x, row, rest, low, high, first, last, k, f, c, target_z, target_y, target_x, line, step
+    cdef Py_ssize_t rest_lane
+    cdef Py_ssize_t index[4]
+    cdef Box box
+    cdef stored_t *pixel
+    if not phase_box(plan, phase, task, index, &box):
+        return 0
+    step = target.strides[4] // <Py_ssize_t>sizeof(stored_t)
+    for row in range(first_lane // run, min(rows, (first_lane + lanes + run - 1) // run)):
+        # The lanes [low, high) of this row are the task's.
+        low, high = max(row * run, first_lane), min((row + 1) * run, first_lane + lanes)
+        rest = row if plan.channels_last else row % (plan.fan // fan_x)
+        c = group * channels + (0 if plan.channels_last else row // (plan.fan // fan_x))
+        line = sums + low - first_lane
+        for n in range(box.start[0], box.start[0] + box.size[0]):
+            for z in range(box.start[1], box.start[1] + box.size[1]):
+                target_z = (plan.phase_z[index[1], 0] + plan.fan_bases[0] + z * plan.target_step[1]
+                            + rest // plan.fan_sizes[1])
+                for y in range(box.start[2], box.start[2] + box.size[2]):
+                    target_y = (plan.phase_y[index[2], 0] + plan.fan_bases[1] + y * plan.target_step[2]
+                                + rest % plan.fan_sizes[1])
+                    if not (0 <= target_z < target.shape[2] and 0 <= target_y < target.shape[3]):
+                        line += box.size[3] * plan.channel_block
+                        continue
+                    for x in range(box.start[3], box.start[3] + box.size[3]):
+                        target_x = plan.phase_x[index[3], 0] + plan.fan_bases[2] + x * plan.target_step[3]
+                        if plan.channels_last:
+                            k = low - row * run
+                            while k < high - row * run:
+                                f = k // channels
+                                last = min((f + 1) * channels, high - row * run)
+                                if 0 <= target_x + f < target.shape[4]:
+                                    pixel = &target[n, c, target_z, target_y, target_x + f, 0]
+                                    first = line + k - (low - row * run)
+                                    for rest_lane in range(last - k):
+                                        store(work[first + rest_lane] + bias[c + k - f * channels + rest_lane],
+                                              &pixel[k - f * channels + rest_lane])
+                                k = last
+                        else:
+                            first = max(low - row * run, -target_x)
+                            last = min(high - row * run, target.shape[4] - target_x)
+                            if first < last:
+                                pixel = &target[n, c, target_z, target_y, target_x + first, 0]
+                                k = line + first - (low - row * run)
+                                for f in range(last - first):
+                                    store(work[k + f] + bias[c], &pixel[f * step])
+                        line += plan.channel_block
+    return 0
+
+
 cdef inline int scale_by_taps(Box *box, int axis, Py_ssize_t step, const Py_ssize_t[:, ::1] table,
                               const Box *taps) except -1 nogil:
     # What the box reaches through these taps, in the source and beside it.
@@ -310,6 +366,11 @@ cdef int tiles_task(CorrelationPlan plan, Py_ssize_t task, const stored_t[:, :, 
     if not done:
         add_all_taps(plan, &box, first_phase, last_phase, sums_size, group, channel, channels, finite, source, packed,
                      work)
+    if plan.fan > 1:
+        for phase in range(first_phase, last_phase):
+            store_fan(plan, phase, &box, work, plan.sums_offset + (phase - first_phase) * sums_size, bias, group, channel,
+                      channels, target)
+        return 0
     store_phases(plan, first_phase, last_phase, &box, work, sums_size, bias, group * plan.target_channels + channel,
                  channels, target)
     return 0

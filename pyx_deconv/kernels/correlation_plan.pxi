@@ -20,14 +20,18 @@ cdef class CorrelationPlan:
     cdef Py_ssize_t phases, phase_block, phase_blocks, channel_block, channel_blocks, depth_block, pair_depth
     # in a thread's workspace: zeros, the packed source, the sums, and what pairs of taps need
     cdef Py_ssize_t sums_offset, values_offset, products_offset
-    cdef bint in_place, merges, pairs
+    cdef Py_ssize_t fan                # phases that are computed side by side, as if they were channels
+    cdef Py_ssize_t fan_sizes[3]
+    cdef Py_ssize_t fan_bases[3]
+    cdef bint in_place, merges, pairs, channels_last
     cdef readonly bint along_lines     # computed by lines.pxi
     cdef readonly Py_ssize_t tasks, zeros, work_size, packed_size
     # per axis: rows (first output, outputs, first slot, last + 1, first element, last + 1) of a phase; the offset of a
     # slot; rows (number of slots, three slots, offset) of an element; rows (slot, slot, slot) of a sum of two
     cdef const Py_ssize_t[:, ::1] phase_z, phase_y, phase_x, tap_z, tap_y, tap_x
     cdef const Py_ssize_t[:, ::1] element_z, element_y, element_x, sum_z, sum_y, sum_x
-    cdef const Py_ssize_t[::1] tap_slots    # the packed slot of each tap of the kernel
+    cdef const Py_ssize_t[::1] tap_slots        # of each tap of the kernel its packed slot
+    cdef const Py_ssize_t[:, ::1] fan_taps      # the taps of each slot, in the order of the fan
 
     def __init__(self, fields):
         self.groups, self.parts, self.source_channels, self.target_channels = fields.channels
@@ -58,6 +62,10 @@ cdef class CorrelationPlan:
         self.element_z, self.element_y, self.element_x = fields.element_tables
         self.sum_z, self.sum_y, self.sum_x = fields.sum_tables
         self.tap_slots = fields.tap_slots
+        self.fan_taps = fields.fan_taps
+        self.fan, self.fan_sizes[0], self.fan_sizes[1], self.fan_sizes[2] = fields.fans
+        self.fan_bases = fields.fan_bases
+        self.channels_last = fields.channels_last
         self.tap_count = [1, len(self.tap_z), len(self.tap_y), len(self.tap_x)]
 
 

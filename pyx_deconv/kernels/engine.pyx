@@ -74,7 +74,9 @@ cdef extern from "karatsuba.h" nogil:
     void add_to_outer_float(float *outer0, const float *inner, float *outer2, Py_ssize_t size, int sign)
     void sums_double(Py_ssize_t ny, Py_ssize_t nx, const double **pixels, Py_ssize_t depth, double *values, Py_ssize_t step)
     void add_to_outer_double(double *outer0, const double *inner, double *outer2, Py_ssize_t size, int sign)
+    int add_rows_float(float *first, const float *middle, float *last, Py_ssize_t rows, Py_ssize_t size)
     int add_pairs_float(const float *a, const float *b, const float *c, Py_ssize_t size, float *first, float *second)
+    int add_rows_double(double *first, const double *middle, double *last, Py_ssize_t rows, Py_ssize_t size)
     int add_pairs_double(const double *a, const double *b, const double *c, Py_ssize_t size, double *first,
                          double *second)
     void add_up_float(const float *a, const float *b, float *sum, Py_ssize_t size)
@@ -188,6 +190,14 @@ cdef inline void add_to_outer(real_t *outer0, const real_t *inner, real_t *outer
         add_to_outer_float(outer0, inner, outer2, size, sign)
     else:
         add_to_outer_double(outer0, inner, outer2, size, sign)
+
+
+cdef inline int add_rows(real_t *first, const real_t *middle, real_t *last, Py_ssize_t rows,
+                         Py_ssize_t size) noexcept nogil:
+    if real_t is float:
+        return add_rows_float(first, middle, last, rows, size)
+    else:
+        return add_rows_double(first, middle, last, rows, size)
 
 
 cdef inline int add_pairs(const real_t *a, const real_t *b, const real_t *c, Py_ssize_t size, real_t *first,

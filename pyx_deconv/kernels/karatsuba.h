@@ -4,7 +4,9 @@
  *                   pixels, the pixels themselves along one with two or one; in value[(j*nx + i) * step + channel]
  *     sums          likewise d0, d0 + d1, d1 along an axis with two pixels
  *     add_to_outer  outer0 += inner, outer2 += inner; or -= for a negative sign
- *     add_pairs     first = a + b, second = b + c; returns whether all of it is finite (second may be NULL)
+ *     add_pairs     first = a + b, second = b + c (second may be NULL); returns whether both rows are finite and, in
+ *                   sum, not much smaller than what was added
+ *     add_rows      first += middle, last += middle, row by row, with the same answer
  *     add_up        sum = a + b
  *     move          target = source; returns whether all of it is finite
  *     all_finite    whether no value is infinite or NaN
@@ -12,20 +14,28 @@
 #ifndef PYX_DECONV_KARATSUBA_H
 #define PYX_DECONV_KARATSUBA_H
 
+#include <stdint.h>
 #include <string.h>
 
 #include "tile.h"
 
+/* A row may be this much smaller than its parts: it loses four bits then. */
+#define CANCELLATION 16
+
 #define REAL float
+#define INTEGER int32_t
 #define NAME(name) name##_float
 #include "karatsuba_body.h"
 #undef REAL
+#undef INTEGER
 #undef NAME
 
 #define REAL double
+#define INTEGER int64_t
 #define NAME(name) name##_double
 #include "karatsuba_body.h"
 #undef REAL
+#undef INTEGER
 #undef NAME
 
 #endif

@@ -10,8 +10,9 @@
 # channels instead of 16, in three 27 instead of 64. The differences are made once for all target channels, the sums of
 # weights when they are packed, and the products of all source channels and taps are added up before y0 and y1 are.
 #
-# The sums of weights leave the taps themselves in place, so that where something overflows or is not finite
-# (infinity minus infinity would reach outputs that no tap leads to) the block is computed anew, tap by tap.
+# The sums of weights leave the taps themselves in place, so that a block can be computed anew, tap by tap: where
+# something overflows or is not finite (infinity minus infinity would reach outputs that no tap leads to), and where a
+# pixel's sums are so much smaller than m0 and m1 that their rounding errors would show (a bright pixel beside it).
 
 
 cdef struct Reach:
@@ -171,7 +172,7 @@ cdef int add_element(CorrelationPlan plan, Py_ssize_t units, const Reach *reach,
 
 cdef int add_points(CorrelationPlan plan, const Box *box, const Box *units, real_t[::1] work,
                     Py_ssize_t sums) except -1 nogil:
-    # The sums of the box's pixels from the products of its units; returns whether all of them are finite.
+    # The sums of the box's pixels from the products of its units; returns whether they are to be trusted.
     cdef Py_ssize_t count = volume(units) * plan.channel_block
     cdef Py_ssize_t ny = 1 + 2 * plan.paired[2], nx = 1 + 2 * plan.paired[3], width = plan.channel_block
     cdef Py_ssize_t z, y, unit, pz, py, first, line
@@ -181,14 +182,15 @@ cdef int add_points(CorrelationPlan plan, const Box *box, const Box *units, real
     cdef real_t *end = &work[plan.products_offset + count * (1 + 2 * plan.paired[1]) * ny * nx - 1]
     cdef Box grid = units[0]
     cdef int axis
-    cdef bint finite = True, last
+    cdef bint good = True, last
     if plan.paired[1]:
-        add_to_outer(products, products + ny * nx * count, products + 2 * ny * nx * count, ny * nx * count, 1)
+        good &= add_rows(products, products + ny * nx * count, products + 2 * ny * nx * count, ny * nx * volume(units),
+                         width)
     if plan.paired[2]:
         for z in range(1 + plan.paired[1]):
             first = 2 * z * ny * nx * count
-            add_to_outer(products + first, products + first + nx * count, products + first + 2 * nx * count, nx * count,
-                         1)
+            good &= add_rows(products + first, products + first + nx * count, products + first + 2 * nx * count,
+                             nx * volume(units), width)
     for axis in range(4):
         grid.start[axis] = at[axis] = 0
     for unit in range(volume(units)):
@@ -204,19 +206,19 @@ cdef int add_points(CorrelationPlan plan, const Box *box, const Box *units, real
                     last = 2 * at[3] + 1 == box.size[3]
                     pixel = &work[line + 2 * at[3] * width]
                     end = &work[line + (2 * at[3] + 2 - last) * width - 1]
-                    finite &= add_pairs(products + first, products + first + count, products + first + 2 * count, width,
-                                        pixel, NULL if last else pixel + width)
+                    good &= add_pairs(products + first, products + first + count, products + first + 2 * count, width,
+                                      pixel, NULL if last else pixel + width)
                 else:
                     end = &work[line + (at[3] + 1) * width - 1]
-                    finite &= move(products + first, width, &work[line + at[3] * width])
+                    good &= move(products + first, width, &work[line + at[3] * width])
         advance(at, &grid)
-    return finite
+    return good
 
 
 cdef int multiply_pairs(CorrelationPlan plan, Py_ssize_t phase, const Box *task,
                         const stored_t[:, :, :, :, :, :] source, Py_ssize_t group, Py_ssize_t channel,
                         Py_ssize_t channels, const real_t[::1] packed, real_t[::1] work, Py_ssize_t sums) except -1 nogil:
-    # work[sums + pixel * channel_block + lane] = the sums of one phase; returns whether all of them are finite.
+    # work[sums + pixel * channel_block + lane] = the sums of one phase; returns whether they are to be trusted.
     cdef Py_ssize_t c, depth, width, ez, ey, ex, i, lanes = plan.lanes
     cdef Py_ssize_t index[4]
     cdef Py_ssize_t slots[9]

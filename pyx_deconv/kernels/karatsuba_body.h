@@ -1,6 +1,8 @@
 /* Included by karatsuba.h once for each REAL; see there for what it computes. */
 
 typedef REAL NAME(unaligned) __attribute__((vector_size(VECTOR_BYTES), aligned(sizeof(REAL)), may_alias));
+typedef INTEGER NAME(half_bits) __attribute__((vector_size(HALF_BYTES)));
+#define ALL_BUT_SIGN (~((INTEGER)1 << (8 * sizeof(REAL) - 1)))
 typedef REAL NAME(single) __attribute__((may_alias));
 
 /* Pixels are loaded, combined along x and along y, and stored; from two pixels of a sum the first and last of three. */
@@ -101,15 +103,48 @@ static inline void NAME(add_to_outer)(REAL *restrict outer0, const REAL *restric
         }
 }
 
-static inline int NAME(add_pairs)(const REAL *restrict a, const REAL *restrict b, const REAL *restrict c, ptrdiff_t size,
-                                  REAL *restrict first, REAL *restrict second)
+/* Whether a row of sums is finite, and not so small beside its parts that their rounding errors show. */
+static inline int NAME(balanced)(const NAME(unaligned_half) *parts, const NAME(unaligned_half) *sums)
 {
-    for (ptrdiff_t i = 0; i < size; i++)
-        first[i] = a[i] + b[i];
-    if (second)
-        for (ptrdiff_t i = 0; i < size; i++)
-            second[i] = b[i] + c[i];
-    return NAME(all_finite)(first, size) && (!second || NAME(all_finite)(second, size));
+    REAL part = 0, sum = 0;
+    for (int lane = 0; lane < (int)(HALF_BYTES / sizeof(REAL)); lane++) {
+        part += (*parts)[lane];
+        sum += (*sums)[lane];
+    }
+    return CANCELLATION * sum >= part && sum * 0 == 0;
+}
+
+static inline NAME(unaligned_half) NAME(magnitude)(NAME(unaligned_half) values)
+{
+    return (NAME(unaligned_half))((NAME(half_bits))values & ((NAME(half_bits)){0} + ALL_BUT_SIGN));
+}
+
+static inline int NAME(add_pairs)(const REAL *a, const REAL *b, const REAL *c, ptrdiff_t size, REAL *first, REAL *second)
+{
+    NAME(unaligned_half) first_parts = {0}, first_sums = {0}, second_parts = {0}, second_sums = {0};
+    for (ptrdiff_t i = 0; i < size; i += HALF_BYTES / sizeof(REAL)) {
+        const NAME(unaligned_half) middle = *(const NAME(unaligned_half) *)(b + i);
+        const NAME(unaligned_half) left = *(const NAME(unaligned_half) *)(a + i);
+        const NAME(unaligned_half) right = *(const NAME(unaligned_half) *)(c + i);
+        first_parts += NAME(magnitude)(left) + NAME(magnitude)(middle);
+        first_sums += NAME(magnitude)(left + middle);
+        *(NAME(unaligned_half) *)(first + i) = left + middle;
+        if (second) {
+            second_parts += NAME(magnitude)(right) + NAME(magnitude)(middle);
+            second_sums += NAME(magnitude)(right + middle);
+            *(NAME(unaligned_half) *)(second + i) = right + middle;
+        }
+    }
+    return NAME(balanced)(&first_parts, &first_sums) && NAME(balanced)(&second_parts, &second_sums);
+}
+
+static inline int NAME(add_rows)(REAL *first, const REAL *middle, REAL *last, ptrdiff_t rows, ptrdiff_t size)
+{
+    int good = 1;
+    for (ptrdiff_t row = 0; row < rows; row++)
+        good &= NAME(add_pairs)(first + row * size, middle + row * size, last + row * size, size, first + row * size,
+                                last + row * size);
+    return good;
 }
 
 static inline void NAME(add_up)(const REAL *a, const REAL *b, REAL *restrict sum, ptrdiff_t size)
@@ -124,3 +159,5 @@ static inline int NAME(move)(const REAL *source, ptrdiff_t size, REAL *restrict 
     memcpy(target, source, size * sizeof(REAL));
     return NAME(all_finite)(source, size);
 }
+
+#undef ALL_BUT_SIGN

@@ -4,6 +4,14 @@ cdef enum:
     PACKED_CHANNELS = 16    # packed at a time: what is then added up and checked is still in L1
 
 
+cdef inline bint side_by_side_taps(const stored_t[:, :, :, :, :, :, :] weight) noexcept nogil:
+    # Whether the taps of a kernel follow each other in memory.
+    cdef Py_ssize_t item = sizeof(stored_t)
+    return (weight.shape[6] == 1 and (weight.strides[5] == item or weight.shape[5] == 1)
+            and (weight.strides[4] == weight.shape[5] * item or weight.shape[4] == 1)
+            and (weight.strides[3] == weight.shape[4] * weight.shape[5] * item or weight.shape[3] == 1))
+
+
 cdef int pack_channels(CorrelationPlan plan, Py_ssize_t group, Py_ssize_t m, Py_ssize_t c, Py_ssize_t lanes,
                        const stored_t[:, :, :, :, :, :, :] weight, bint conjugate, real_t *target) except -1 nogil:
     # One source channel of a panel whose first target channel is m; target is where its slot 0 lies.
@@ -12,9 +20,7 @@ cdef int pack_channels(CorrelationPlan plan, Py_ssize_t group, Py_ssize_t m, Py_
     cdef Py_ssize_t used = min(lanes, plan.target_channels - m), lane, tap, tz, ty, tx, part
     cdef real_t sign, value = 0
     cdef const stored_t *end
-    if ((stored_t is float or stored_t is double) and bits == 0 and (weight.strides[5] == item or weight.shape[5] == 1)
-            and (weight.strides[4] == weight.shape[5] * item or weight.shape[4] == 1)
-            and (weight.strides[3] == weight.shape[4] * weight.shape[5] * item or weight.shape[3] == 1)):
+    if (stored_t is float or stored_t is double) and side_by_side_taps(weight):
         end = &weight[group, m + used - 1, c, weight.shape[3] - 1, weight.shape[4] - 1, weight.shape[5] - 1, 0]
         transpose_to(<const real_t *>&weight[group, m, c, 0, 0, 0, 0], weight.strides[1] // item, used, taps,
                      target, &plan.tap_slots[0], step)
@@ -33,6 +39,45 @@ cdef int pack_channels(CorrelationPlan plan, Py_ssize_t group, Py_ssize_t m, Py_
     for tap in range(taps if used < lanes else 0):
         for lane in range(used, lanes):
             target[plan.tap_slots[tap] * step + lane] = 0
+    return 0
+
+
+cdef int pack_fan(CorrelationPlan plan, Py_ssize_t group, Py_ssize_t m, Py_ssize_t c, Py_ssize_t lanes,
+                  const stored_t[:, :, :, :, :, :, :] weight, real_t *target) except -1 nogil:
+    # The same where a lane is a target channel and a phase.
+    cdef Py_ssize_t step = plan.source_channels * lanes, channels = plan.target_channels // plan.fan
+    cdef Py_ssize_t used = min(lanes, plan.target_channels - m), slots = plan.fan_taps.shape[0]
+    cdef Py_ssize_t lane, slot, channel, phase, tap, place, channel_step = weight.strides[1] // <Py_ssize_t>sizeof(stored_t)
+    cdef Py_ssize_t rows = weight.shape[4], columns = weight.shape[5]
+    cdef bint contiguous = side_by_side_taps(weight)
+    cdef const stored_t *first = &weight[group, 0, c, 0, 0, 0, 0]
+    cdef const stored_t *end = &weight[group, channels - 1, c, weight.shape[3] - 1, rows - 1, columns - 1, 0]
+    for slot in range(slots):
+        place = plan.tap_slots[plan.fan_taps[slot, 0]] * step
+        if plan.channels_last:
+            phase, channel = m // channels, m % channels
+        else:
+            channel, phase = m // plan.fan, m % plan.fan
+        for lane in range(used):
+            tap = plan.fan_taps[slot, phase]
+            if contiguous:
+                load(&first[channel * channel_step + tap], &target[place + lane])
+            else:
+                load(&weight[group, channel, c, tap // (rows * columns), tap // columns % rows, tap % columns, 0],
+                     &target[place + lane])
+            if plan.channels_last:
+                channel += 1
+                if channel == channels:
+                    channel = 0
+                    phase += 1
+            else:
+                phase += 1
+                if phase == plan.fan:
+                    phase = 0
+                    channel += 1
+    for slot in range(slots if m + lanes > plan.target_channels else 0):
+        for lane in range(plan.target_channels - m, lanes):
+            target[plan.tap_slots[plan.fan_taps[slot, 0]] * step + lane] = 0
     return 0
 
 
@@ -67,9 +112,12 @@ cdef int pack_panel(CorrelationPlan plan, Py_ssize_t index, const stored_t[:, :,
     cdef real_t *end = &packed[panel_place(plan, group, panel) + plan.slots * step - 1]
     cdef bint finite = True
     for c in range(channels):
-        pack_channels(plan, group, panel * plan.lanes, first + c, lanes, weight, conjugate, target + c * lanes)
-    for slot in range(plan.tap_slots.shape[0]):
-        finite &= all_finite(target + plan.tap_slots[slot] * step, channels * lanes)
+        if plan.fan > 1:
+            pack_fan(plan, group, panel * plan.lanes, first + c, lanes, weight, target + c * lanes)
+        else:
+            pack_channels(plan, group, panel * plan.lanes, first + c, lanes, weight, conjugate, target + c * lanes)
+    for slot in range(plan.fan_taps.shape[0]):
+        finite &= all_finite(target + plan.tap_slots[plan.fan_taps[slot, 0]] * step, channels * lanes)
     if plan.pairs:  # a sum along x for all taps, then one along y for all taps and sums along x, ...
         add_slots(plan, 2, plan.sum_x, channels * lanes, step, target)
         add_slots(plan, 1, plan.sum_y, channels * lanes, step, target)

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
+
 from . import plan
 from .plan import Shape, Table, Tile, block_of_lanes, blocks_of, ceil_div, compact_block, even, pixel_block, round_up, table
 
@@ -77,6 +79,68 @@ def gather(axis: Axis) -> Direction:
 ABSENT = Direction(1, 1, 1, 1, [Phase(0, 1, [(0, 0)])], False)  # an axis that a 1-D or 2-D map does not have
 
 
+class Fan(NamedTuple):
+    """Phases of one axis that are computed side by side: their outputs base + step*q + f, f < step."""
+
+    base: int
+    size: int
+    places: list[tuple[int, int]]  # of each tap of the kernel: its slot, and f
+
+
+def fan_out(direction: Direction) -> tuple[Direction, Fan] | None:
+    """All phases of one axis as one, where each has taps at the same distances.
+
+    Outputs u of a phase whose first offset is o meet the pixels u + o, u + o + 1, ...: counted from q = u + o
+    (less the smallest of them), the taps of all phases have the same offsets.
+    """
+    taps = len(direction.phases[0].taps)
+    offsets = [[offset for _, offset in phase.taps] for phase in direction.phases]
+    distances = {tuple(offset - each[0] for offset in each) for each in offsets}
+    if direction.step == 1 or len(offsets) < direction.step or len(distances) > 1:
+        return None
+    if taps * direction.step != direction.kernel:  # taps that no output meets
+        return None
+    low = min(each[0] for each in offsets)
+    firsts = [phase.first - direction.step * (phase.taps[0][1] - low) for phase in direction.phases]
+    base = min(firsts)
+    if max(firsts) - base >= direction.step:  # dilated: they do not follow each other
+        return None
+    places = [(0, 0)] * direction.kernel
+    for phase, first in zip(direction.phases, firsts, strict=True):
+        for slot, (tap, _) in enumerate(phase.taps):
+            places[tap] = (slot, first - base)
+    positions = max(phase.outputs + phase.taps[0][1] - low for phase in direction.phases)
+    common = [(slot, offset + low - offsets[0][0]) for slot, offset in enumerate(offsets[0])]
+    whole = Direction(
+        taps, direction.source_size, 1, direction.step, [Phase(0, positions, common)], direction.gaps
+    )
+    return whole, Fan(base, direction.step, places)
+
+
+def fans(
+    spatial: tuple[Direction, ...], source_channels: int, target_channels: int, tile: Tile
+) -> tuple[tuple[Direction, ...], tuple[Fan | None, ...]]:
+    """Compute phases side by side, as if they were channels, where this fills the panels better."""
+    merged = [fan_out(direction) for direction in spatial]
+    chosen = tuple(
+        found[0] if found else direction for found, direction in zip(merged, spatial, strict=True)
+    )
+    size = prod(found[1].size for found in merged if found)
+
+    def cost(directions: tuple[Direction, ...], channels: int) -> int:
+        outputs = prod(sum(phase.outputs for phase in direction.phases) for direction in directions)
+        return outputs * round_up(channels, tile.unit)
+
+    depth = source_channels * prod(len(direction.phases[0].taps) for direction in spatial)
+    if (
+        size == 1
+        or min(depth, size * target_channels) < tile.unit
+        or cost(chosen, target_channels * size) > 0.9 * cost(spatial, target_channels)
+    ):
+        return spatial, (None,) * len(spatial)
+    return chosen, tuple(found[1] if found else None for found in merged)
+
+
 class Slots(NamedTuple):
     """The weights of one axis in the order in which they are packed: taps phase by phase, then sums of two.
 
@@ -120,9 +184,12 @@ def slots(direction: Direction, paired: bool) -> Slots:
 
 
 def pairs(
-    spatial: tuple[Direction, ...], batch: int, source_channels: int, target_channels: int
+    spatial: tuple[Direction, ...], batch: int, source_channels: int, target_channels: int, exact: bool
 ) -> tuple[bool, ...]:
-    """Along which axes outputs are computed in pairs: where it saves a tenth, and more than it costs."""
+    """Along which axes outputs are computed in pairs: where it saves a tenth, and more than it costs.
+
+    Not where the sums are to be ``exact``: float64 and complex numbers are for those who count digits.
+    """
     chosen, rest, growth = [], 1.0, 1.0
     for direction in spatial:
         made = slots(direction, True)
@@ -137,7 +204,7 @@ def pairs(
             growth *= made.size / direction.kernel
     # Packing a weight costs about as much as multiplying it by 100 pixels; and channels have to fill vectors.
     pixels = batch * prod(direction.outputs for direction in spatial)
-    if min(source_channels, target_channels) < 32 or pixels * (1 - rest) < 100 * (growth - 1):
+    if exact or min(source_channels, target_channels) < 32 or pixels * (1 - rest) < 100 * (growth - 1):
         return (False,) * len(spatial)
     return tuple(chosen)
 
@@ -146,7 +213,11 @@ def pairs(
 class CorrelationFields:
     """What ``engine.CorrelationPlan`` copies."""
 
-    channels: tuple[int, int, int, int]  # groups, parts, source and target channels of a group (in parts)
+    # groups, parts, source and target channels of a group (in parts), the latter with fans counted as channels
+    channels: tuple[int, int, int, int]
+    fans: tuple[int, int, int, int]  # how many phases are computed side by side: in all, along each axis
+    fan_bases: Shape
+    channels_last: bool  # the phases of a fan follow each other: channels within, or as channels
     # panels of a group, lanes of all of them, of one, slots, tasks, a thread's workspace
     sizes: tuple[int, int, int, int, int, int]
     slot_count: Shape
@@ -174,6 +245,7 @@ class CorrelationFields:
     tap_tables: tuple[Table, Table, Table]  # offset of each slot that some output meets
     element_tables: tuple[Table, Table, Table]  # number of slots, the slots, offset
     tap_slots: Table  # of each tap of the kernel, the packed slot
+    fan_taps: Table  # the taps of each slot, in the order of the fan
     sum_tables: tuple[Table, Table, Table]  # the slot of a sum, and the two that it adds
 
 
@@ -185,10 +257,14 @@ def reach(pixels: int, step: int, taps: list[Tap], tap_block: int) -> int:
     return (pixels - 1) * step + 1 + max(max(offsets) - min(offsets) for offsets in blocks) if taps else 0
 
 
-def few_channels(directions: tuple[Direction, ...], target_channels: int, tile: Tile) -> bool:
+def few_channels(
+    directions: tuple[Direction, ...], source_channels: int, target_channels: int, tile: Tile
+) -> bool:
     """Whether the target has so few channels that vectors along its lines are better filled."""
     line = max((phase.outputs for phase in directions[-1].phases), default=0)
-    return 4 * target_channels <= tile.lanes and 2 * line >= tile.lanes
+    if 4 * target_channels > tile.lanes or 2 * line < tile.lanes:
+        return False
+    return not any(fans(directions, source_channels, target_channels, tile)[1])
 
 
 def correlation(
@@ -199,16 +275,22 @@ def correlation(
     source_channels: int,
     target_channels: int,
     in_place: bool,
+    channels_last: bool,
     along_lines: bool,
     tile: Tile,
 ) -> CorrelationFields:
     """Cut one correlation with a phase or more along each axis. Channels are a group's, counted in parts."""
     if along_lines:  # one target channel at a time
         in_place, tile = False, tile._replace(lanes=1, unit=1)
-    z, y, x = spatial = (*(ABSENT,) * (3 - len(directions)), *directions)
-    paired = (
-        (False,) * 3 if along_lines else pairs(spatial, batch, source_channels, target_channels)
-    )
+    spatial = (*(ABSENT,) * (3 - len(directions)), *directions)
+    fan: tuple[Fan | None, ...] = (None,) * 3
+    if not along_lines and parts == 1:
+        spatial, fan = fans(spatial, source_channels, target_channels, tile)
+    z, y, x = spatial
+    fan_sizes = tuple(each.size if each else 1 for each in fan)
+    target_channels *= prod(fan_sizes)
+    exact = tile.itemsize > 4 or parts > 1
+    paired = (False,) * 3 if along_lines else pairs(spatial, batch, source_channels, target_channels, exact)
     ordered = list(map(slots, spatial, paired))
     taps_of = [made.taps[: made.firsts[-1]] for made in ordered]
     low = (0, *(min((offset for _, offset in taps), default=0) for taps in taps_of))
@@ -235,7 +317,7 @@ def correlation(
         phase_block = max(size for size in range(1, 9) if len(x.phases) % size == 0)
         if points == 1 and phase_block == len(x.phases):
             phase_block *= max(size for size in range(1, 8 // phase_block + 1) if len(y.phases) % size == 0)
-    most_lanes = 64 if in_place else max(64, 512 // phase_block) if points == 1 else 128
+    most_lanes = 128 if prod(fan_sizes) > 1 else 64 if in_place else max(64, 512 // phase_block) if points == 1 else 128
     channel_block = block_of_lanes(lanes, most_lanes, tile)
     most = min(plan.PIXELS, plan.SUMS_BYTES // (tile.itemsize * channel_block * phase_block)) // prod(unit)
     if points > 1:
@@ -302,8 +384,15 @@ def correlation(
     sums_offset = zeros + round_up(max(region * depth, pair_region), 16)
     values_offset = sums_offset + phase_block * prod(block) * channel_block
     products_offset = values_offset + pair_values
+    slot_of_tap, fan_of_tap = (
+        tap_table([tap_places(*each, which) for each in zip(ordered, fan, strict=True)], sizes)
+        for which, sizes in ((0, slot_count), (1, fan_sizes))
+    )
     return CorrelationFields(
         channels=(groups, parts, source_channels, target_channels),
+        fans=(prod(fan_sizes), *fan_sizes),
+        fan_bases=tuple(each.base if each else 0 for each in fan),
+        channels_last=channels_last,
         sizes=(ceil_div(lanes, tile.lanes), lanes, tile.lanes, prod(slot_count), tasks, products_offset + pair_products),
         slot_count=slot_count,
         source_size=source_size,
@@ -327,7 +416,8 @@ def correlation(
         phase_tables=tuple(map(phase_table, spatial, ordered)),
         tap_tables=tuple(table([(offset,) for _, offset in taps], 1) for taps in taps_of),
         element_tables=tuple(map(element_table, ordered)),
-        tap_slots=tap_slots(ordered),
+        tap_slots=slot_of_tap,
+        fan_taps=np.argsort(slot_of_tap * prod(fan_sizes) + fan_of_tap).reshape(-1, prod(fan_sizes)),
         sum_tables=tuple(
             table([(len(made.taps) + i, *pair) for i, pair in enumerate(made.sums)], 3) for made in ordered
         ),
@@ -357,12 +447,19 @@ def element_table(made: Slots) -> Table:
     )
 
 
-def tap_slots(ordered: list[Slots]) -> Table:
-    """The packed slot of each tap of the kernel, in C order."""
-    place = [[0] * len(made.taps) for made in ordered]
-    for slot_of, made in zip(place, ordered, strict=True):
-        for slot, (tap, _) in enumerate(made.taps):
-            slot_of[tap] = slot
-    z, y, x = (table([(slot,) for slot in slot_of], 1) for slot_of in place)
-    _, rows, columns = (made.size for made in ordered)
-    return ((z[:, None, None, 0] * rows + y[None, :, None, 0]) * columns + x[None, None, :, 0]).reshape(-1)
+def tap_places(made: Slots, fan: Fan | None, which: int) -> list[int]:
+    """Of each tap along one axis its slot (which = 0), or its place in a fan (1)."""
+    if fan is not None:
+        return [place[which] for place in fan.places]
+    places = [0] * len(made.taps)
+    for slot, (tap, _) in enumerate(made.taps):
+        places[tap] = (slot, 0)[which]
+    return places
+
+
+def tap_table(places: list[list[int]], sizes: tuple[int, ...]) -> Table:
+    """Combine places along the axes into one place for each tap of the kernel, all in C order."""
+    z, y, x = (table([(place,) for place in axis], 1)[:, 0] for axis in places)
+    return np.ascontiguousarray(
+        ((z[:, None, None] * sizes[1] + y[:, None]) * sizes[2] + x).reshape(-1)
+    )

@@ -187,7 +187,7 @@ def pair_gradient(
     directions = (*(ABSENT,) * (3 - len(axes)), *map(gather, axes))
     if not all(direction.phases[0].taps for direction in directions):
         return None
-    paired = pairs(directions, batch, fine_channels, coarse_channels)
+    paired = pairs(directions, batch, fine_channels, coarse_channels, tile.itemsize > 4 or parts > 1)
     # Taps that reach nothing get no gradient here.
     if not any(paired) or any(len(d.phases[0].taps) < d.kernel for d in directions):
         return None
