@@ -79,6 +79,21 @@ def _in_place(array: Array, arithmetic: Arithmetic) -> bool:
     )
 
 
+def _scratch(size: int, dtype: np.dtype[Any]) -> Array:
+    """Uninitialised memory that begins with a cache line, so that vectors do not straddle two."""
+    if size < 4096:  # to look the address up takes longer
+        return np.empty(size, dtype)
+    line = 64 // dtype.itemsize
+    memory = np.empty(size + line, dtype)
+    first = -memory.ctypes.data // dtype.itemsize % line
+    return memory[first : first + size]
+
+
+@lru_cache(maxsize=64)
+def _no_bias(size: int, dtype: np.dtype[Any]) -> Array:
+    return np.zeros(size, dtype)
+
+
 def _worth(threads: int, tasks: int, multiplications: int) -> int:
     return max(1, min(threads, tasks, multiplications // plan.MULTIPLICATIONS))
 
@@ -171,19 +186,19 @@ def _correlate(
         target[...] = 0 if bias is None else bias.reshape(-1, *(1,) * len(axes))
     if cut is None:
         return
-    packed = np.empty(cut.packed_size, real)
+    packed = _scratch(cut.packed_size, real)
     threads_used = _worth(threads, cut.tasks, multiplications)
     finite = arithmetic.pack_weight(cut, weights, conjugate, packed, threads_used)
     if cut.along_lines and not finite:  # which is seen while packing, and only tiles can compute
         cut, _, multiplications = _correlation_plan(*shapes, False, dtype)
-        packed = np.empty(cut.packed_size, real)
+        packed = _scratch(cut.packed_size, real)
         threads_used = _worth(threads, cut.tasks, multiplications)
         arithmetic.pack_weight(cut, weights, conjugate, packed, threads_used)
-    work = np.empty((threads_used, cut.work_size), real)
-    work[:, : cut.zeros] = 0
-    shift = np.zeros(target.shape[1] * parts, real)
-    if bias is not None:
-        shift[:] = bias.astype(target.dtype if parts == 2 else real).view(real)
+    work = _scratch(threads_used * cut.work_size, real).reshape(threads_used, -1)
+    if bias is None:
+        shift = _no_bias(target.shape[1] * parts, real)
+    else:
+        shift = np.ascontiguousarray(bias, target.dtype if parts == 2 else real).view(real)
     arithmetic.correlate(cut, source_map, packed, finite, shift, target_map, work, threads_used)
 
 
@@ -224,12 +239,12 @@ def _weight_gradient_plan(
     fine_channels: int,
     in_place: tuple[bool, bool],
     dtype: str,
-    by_pairs: bool,
-) -> tuple[Any, bool, int, int]:
-    """Return the plan, whether it is one for pairs of taps, chunks, multiplications."""
+    way: str,
+) -> tuple[Any, int, int] | None:
+    """Return the plan of one way to compute it, chunks, multiplications; None if it is not for this layer."""
     arithmetic = ARITHMETIC[dtype]
     parts = arithmetic.parts
-    shapes = (
+    fields = getattr(plan_weight_gradient, way)(
         axes,
         batch,
         groups,
@@ -239,14 +254,10 @@ def _weight_gradient_plan(
         in_place,
         arithmetic.tile,
     )
-    fields = plan_weight_gradient.pair_gradient(*shapes) if by_pairs else None
-    cut = (
-        engine.WeightGradientPlan(fields := plan_weight_gradient.weight_gradient(*shapes))
-        if fields is None
-        else engine.PairGradientPlan(fields)
-    )
-    multiplications = _multiplications(axes, batch, groups, coarse_channels, fine_channels, parts)
-    return cut, isinstance(cut, engine.PairGradientPlan), fields.chunks[0], multiplications
+    if fields is None:
+        return None
+    cut = getattr(engine, type(fields).__name__.replace("Fields", "Plan"))(fields)
+    return cut, fields.chunks[0], _multiplications(axes, batch, groups, coarse_channels, fine_channels, parts)
 
 
 def weight_gradient(coarse: Array, fine: Array, weight: Array, axes: Axes, groups: int, threads: int) -> None:
@@ -256,31 +267,21 @@ def weight_gradient(coarse: Array, fine: Array, weight: Array, axes: Axes, group
     real, stored = arithmetic.real, arithmetic.stored
     coarse_map, fine_map = _map(coarse, stored), _map(fine, stored)
     whole_vectors = fine.shape[1] // groups * arithmetic.parts % arithmetic.tile.unit == 0
+    in_place = (_in_place(coarse_map, arithmetic), whole_vectors and _in_place(fine_map, arithmetic))
     flat = weight.reshape(-1).view(stored)
-
-    def compute(by_pairs: bool) -> bool:
-        cut, paired, chunks, multiplications = _weight_gradient_plan(
-            axes,
-            len(coarse),
-            groups,
-            coarse.shape[1],
-            fine.shape[1],
-            (_in_place(coarse_map, arithmetic), whole_vectors and _in_place(fine_map, arithmetic)),
-            dtype,
-            by_pairs,
+    # The fastest first; the last one does not multiply what is not there, and so can do with infinities.
+    for way in ("pair_gradient", "columns_gradient", "weight_gradient"):
+        found = _weight_gradient_plan(
+            axes, len(coarse), groups, coarse.shape[1], fine.shape[1], in_place, dtype, way
         )
+        if found is None:
+            continue
+        cut, chunks, multiplications = found
         used = _worth(threads, cut.tasks, multiplications)
-        work = np.empty((used, cut.work_size), real)
+        work = _scratch(used * cut.work_size, real).reshape(used, -1)
         alone = chunks == 1 and real == stored
         partial = flat[None] if alone else np.empty((chunks, flat.size), real)
-        if paired:
-            work[:, : cut.zeros] = 0
-            if not arithmetic.pair_gradient(cut, coarse_map, fine_map, partial, work, used):
-                return False
-        else:
-            arithmetic.weight_gradient(cut, coarse_map, fine_map, partial, work, used)
-        if not alone:
-            arithmetic.sum_chunks(partial, flat, used)
-        return True
-
-    compute(True) or compute(False)
+        if getattr(arithmetic, way)(cut, coarse_map, fine_map, partial, work, used):
+            if not alone:
+                arithmetic.sum_chunks(partial, flat, used)
+            return

@@ -386,8 +386,10 @@ cdef int correlate_task(CorrelationPlan plan, Py_ssize_t task, const stored_t[:,
 
 def correlate(CorrelationPlan plan, const stored_t[:, :, :, :, :, :] source, const real_t[::1] packed, bint finite,
               const real_t[::1] bias, stored_t[:, :, :, :, :, :] target, real_t[:, ::1] work, int threads):
-    """Fill target from source and packed weights; each thread has a row of work, which starts with zeros."""
-    cdef Py_ssize_t task
+    """Fill target from source and packed weights; each thread has a row of work."""
+    cdef Py_ssize_t task, row
+    for row in range(work.shape[0]):
+        zero(&work[row, 0], plan.zeros)
     if stored_t is double and real_t is double or stored_t is not double and real_t is float:
         if threads == 1:    # not prange: a forked child must not touch the OpenMP runtime
             with nogil:

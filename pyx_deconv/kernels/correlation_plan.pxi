@@ -25,7 +25,8 @@ cdef class CorrelationPlan:
     cdef Py_ssize_t fan_bases[3]
     cdef bint in_place, merges, pairs, channels_last
     cdef readonly bint along_lines     # computed by lines.pxi
-    cdef readonly Py_ssize_t tasks, zeros, work_size, packed_size
+    cdef Py_ssize_t zeros
+    cdef readonly Py_ssize_t tasks, work_size, packed_size
     # per axis: rows (first output, outputs, first slot, last + 1, first element, last + 1) of a phase; the offset of a
     # slot; rows (number of slots, three slots, offset) of an element; rows (slot, slot, slot) of a sum of two
     cdef const Py_ssize_t[:, ::1] phase_z, phase_y, phase_x, tap_z, tap_y, tap_x

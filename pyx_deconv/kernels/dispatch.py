@@ -48,6 +48,7 @@ class Arithmetic(NamedTuple):
     correlate: Callable[..., None]
     weight_gradient: Callable[..., None]
     pair_gradient: Callable[..., bool]
+    columns_gradient: Callable[..., bool]
     sum_chunks: Callable[..., None]
 
 
@@ -75,6 +76,7 @@ def _arithmetic(engine: ModuleType, name: str) -> Arithmetic:
         engine.correlate[f"{c_name}|{c_real}"],
         engine.weight_gradient[f"{c_name}|{c_real}"],
         engine.pair_gradient[f"{c_name}|{c_real}"],
+        engine.columns_gradient[f"{c_name}|{c_real}"],
         engine.sum_chunks[f"{c_real}|{c_name}"],
     )
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any, Protocol, type_check_only
 
 from .plan_correlation import CorrelationFields
-from .plan_weight_gradient import PairGradientFields, WeightGradientFields
+from .plan_weight_gradient import ColumnsGradientFields, PairGradientFields, WeightGradientFields
 
 @type_check_only
 class Fused(Protocol):
@@ -21,8 +21,6 @@ class CorrelationPlan:
     def __init__(self, fields: CorrelationFields) -> None: ...
     @property
     def tasks(self) -> int: ...
-    @property
-    def zeros(self) -> int: ...
     @property
     def packed_size(self) -> int: ...
     @property
@@ -42,7 +40,12 @@ class PairGradientPlan:
     @property
     def tasks(self) -> int: ...
     @property
-    def zeros(self) -> int: ...
+    def work_size(self) -> int: ...
+
+class ColumnsGradientPlan:
+    def __init__(self, fields: ColumnsGradientFields) -> None: ...
+    @property
+    def tasks(self) -> int: ...
     @property
     def work_size(self) -> int: ...
 
@@ -50,6 +53,7 @@ pack_weight: Fused
 correlate: Fused
 weight_gradient: Fused
 pair_gradient: Fused
+columns_gradient: Fused
 sum_chunks: Fused
 
 def openmp_version() -> int: ...

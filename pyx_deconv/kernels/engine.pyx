@@ -81,7 +81,9 @@ cdef extern from "karatsuba.h" nogil:
                          double *second)
     void add_up_float(const float *a, const float *b, float *sum, Py_ssize_t size)
     void add_up_double(const double *a, const double *b, double *sum, Py_ssize_t size)
+    void copy_run_float(const float *source, Py_ssize_t size, float *target)
     int move_float(const float *source, Py_ssize_t size, float *target)
+    void copy_run_double(const double *source, Py_ssize_t size, double *target)
     int move_double(const double *source, Py_ssize_t size, double *target)
     int all_finite_float(const float *values, Py_ssize_t size)
     int all_finite_double(const double *values, Py_ssize_t size)
@@ -215,6 +217,13 @@ cdef inline void add_up(const real_t *a, const real_t *b, real_t *sum, Py_ssize_
         add_up_double(a, b, sum, size)
 
 
+cdef inline void copy_run(const real_t *source, Py_ssize_t size, real_t *target) noexcept nogil:
+    if real_t is float:
+        copy_run_float(source, size, target)
+    else:
+        copy_run_double(source, size, target)
+
+
 cdef inline int move(const real_t *source, Py_ssize_t size, real_t *target) noexcept nogil:
     if real_t is float:
         return move_float(source, size, target)
@@ -272,3 +281,4 @@ include "karatsuba.pxi"
 include "correlation.pxi"
 include "weight_gradient.pxi"
 include "karatsuba_gradient.pxi"
+include "columns_gradient.pxi"

@@ -8,6 +8,7 @@
  *                   sum, not much smaller than what was added
  *     add_rows      first += middle, last += middle, row by row, with the same answer
  *     add_up        sum = a + b
+ *     copy_run      target = source, for short runs
  *     move          target = source; returns whether all of it is finite
  *     all_finite    whether no value is infinite or NaN
  */

@@ -154,6 +154,19 @@ static inline void NAME(add_up)(const REAL *a, const REAL *b, REAL *restrict sum
 }
 
 
+static inline void NAME(copy_run)(const REAL *source, ptrdiff_t size, REAL *restrict target)
+{
+    enum { LANES = VECTOR_BYTES / sizeof(REAL) };
+    if (size < LANES) {
+        for (ptrdiff_t i = 0; i < size; i++)
+            target[i] = source[i];
+        return;
+    }
+    for (ptrdiff_t i = 0; i + LANES < size; i += LANES)
+        *(NAME(unaligned) *)(target + i) = *(const NAME(unaligned) *)(source + i);
+    *(NAME(unaligned) *)(target + size - LANES) = *(const NAME(unaligned) *)(source + size - LANES);
+}
+
 static inline int NAME(move)(const REAL *source, ptrdiff_t size, REAL *restrict target)
 {
     memcpy(target, source, size * sizeof(REAL));

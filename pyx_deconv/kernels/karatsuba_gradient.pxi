@@ -26,7 +26,7 @@ cdef class PairGradientPlan:
     cdef Py_ssize_t coarse_block, coarse_blocks, fine_block, fine_blocks
     cdef Py_ssize_t packed_offset, coarse_offset, fine_offset, products_offset
     cdef bint coarse_in_place, fine_in_place
-    cdef readonly Py_ssize_t tasks, work_size, zeros
+    cdef readonly Py_ssize_t tasks, work_size
     # per axis: rows (pixels, taps, first tap, second tap, offset) of an element
     cdef const Py_ssize_t[:, ::1] element_z, element_y, element_x
 
@@ -45,7 +45,6 @@ cdef class PairGradientPlan:
         self.elements, self.element_block, self.element_blocks = fields.elements
         self.coarse_block, self.coarse_blocks, self.fine_block, self.fine_blocks = fields.channel_blocks
         self.packed_offset, self.coarse_offset, self.fine_offset, self.products_offset = fields.offsets
-        self.zeros = self.packed_offset
         self.coarse_in_place, self.fine_in_place = fields.in_place
         self.element_z, self.element_y, self.element_x = fields.element_tables
 
@@ -96,7 +95,7 @@ cdef int store_gradient(PairGradientPlan plan, const Py_ssize_t *e, Py_ssize_t g
     cdef Py_ssize_t i, j, k, z, y, x, row, taps = 0
     cdef Py_ssize_t tap[8]
     cdef Py_ssize_t place[8]
-    cdef real_t zero_if_finite = 0
+    cdef bint finite = True
     cdef real_t *first = &work[products]
     if plan.element_z[e[1], 1] == 2:
         add_to_outer(first, first + ny * nx * size, first + 2 * ny * nx * size, ny * nx * size, 1)
@@ -113,6 +112,9 @@ cdef int store_gradient(PairGradientPlan plan, const Py_ssize_t *e, Py_ssize_t g
                              + plan.element_x[e[3], 2 + x])
                 place[taps] = products + ((2 * z * ny + 2 * y) * nx + 2 * x) * size
                 taps += 1
+    for x in range(taps):
+        for i in range(coarse_count):
+            finite &= all_finite(&work[place[x] + i * plan.fine_block], fine_count)
     for i in range(coarse_count // parts):
         for j in range(fine_count // parts):
             k = (((group * plan.coarse_channels + a) // parts + i) * (plan.fine_channels // parts) + b // parts + j)
@@ -124,9 +126,7 @@ cdef int store_gradient(PairGradientPlan plan, const Py_ssize_t *e, Py_ssize_t g
                 else:   # conj(x) * g = (re*re + im*im) + i (re*im - im*re)
                     partial[y] = work[row] + work[row + plan.fine_block + 1]
                     partial[y + 1] = work[row + 1] - work[row + plan.fine_block]
-                    zero_if_finite += partial[y + 1] * 0
-                zero_if_finite += partial[y] * 0
-    return zero_if_finite == 0
+    return finite
 
 
 cdef int pair_gradient_task(PairGradientPlan plan, Py_ssize_t task, const stored_t[:, :, :, :, :, :] coarse,
@@ -192,8 +192,10 @@ cdef int pair_gradient_task(PairGradientPlan plan, Py_ssize_t task, const stored
 def pair_gradient(PairGradientPlan plan, const stored_t[:, :, :, :, :, :] coarse,
                   const stored_t[:, :, :, :, :, :] fine, real_t[:, ::1] partial, real_t[:, ::1] work, int threads):
     """Fill partial (chunks, elements of the weight) as weight_gradient does; return whether all of it is finite."""
-    cdef Py_ssize_t task
+    cdef Py_ssize_t task, row
     cdef int infinite = 0
+    for row in range(work.shape[0]):
+        zero(&work[row, 0], plan.packed_offset)
     if stored_t is double and real_t is double or stored_t is not double and real_t is float:
         if threads == 1:
             with nogil:

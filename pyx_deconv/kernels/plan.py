@@ -55,6 +55,12 @@ def block_of_lanes(channels: int, most: int, tile: Tile) -> int:
     return min(round_up(channels, tile.unit), even(channels, most, tile.lanes))
 
 
+def apart(size: int, itemsize: int) -> int:
+    """A distance of rows of at least ``size``: an odd number of cache lines, so that rows share no set of L1."""
+    line = 64 // itemsize
+    return (ceil_div(size, line) | 1) * line
+
+
 def pixel_block(size: Shape, most: int) -> Shape:
     """A block of at most ``most`` pixels: whole lines first, then whole planes, then whole samples."""
     block = [1, 1, 1, 1]

@@ -382,8 +382,8 @@ def correlation(
     longest = max(len(phase.taps) for phase in x.phases) if merges else 1
     zeros = round_up(max(depth * longest, pair_depth), 16)  # they stand for pixels outside the source
     sums_offset = zeros + round_up(max(region * depth, pair_region), 16)
-    values_offset = sums_offset + phase_block * prod(block) * channel_block
-    products_offset = values_offset + pair_values
+    values_offset = sums_offset + round_up(phase_block * prod(block) * channel_block, 16)
+    products_offset = values_offset + round_up(pair_values, 16)
     slot_of_tap, fan_of_tap = (
         tap_table([tap_places(*each, which) for each in zip(ordered, fan, strict=True)], sizes)
         for which, sizes in ((0, slot_count), (1, fan_sizes))
@@ -393,7 +393,7 @@ def correlation(
         fans=(prod(fan_sizes), *fan_sizes),
         fan_bases=tuple(each.base if each else 0 for each in fan),
         channels_last=channels_last,
-        sizes=(ceil_div(lanes, tile.lanes), lanes, tile.lanes, prod(slot_count), tasks, products_offset + pair_products),
+        sizes=(ceil_div(lanes, tile.lanes), lanes, tile.lanes, prod(slot_count), tasks, round_up(products_offset + pair_products, 16)),
         slot_count=slot_count,
         source_size=source_size,
         target_size=target_size,

@@ -11,6 +11,7 @@ from .plan import (
     Shape,
     Table,
     Tile,
+    apart,
     block_of_lanes,
     blocks_of,
     ceil_div,
@@ -131,7 +132,7 @@ def weight_gradient(
     sums_offset = fine_offset + round_up(packed[1], 16)
     return WeightGradientFields(
         channels=(groups, parts, coarse_channels, fine_channels),
-        sizes=(tasks * chunks, sums_offset + prod(tap_block) * coarse_block * fine_block),
+        sizes=(tasks * chunks, round_up(sums_offset + prod(tap_block) * coarse_block * fine_block, 16)),
         kernel=kernel,
         coarse_size=coarse_size,
         fine_size=fine_size,
@@ -235,11 +236,11 @@ def pair_gradient(
         pixels * max(0 if in_place[0] else coarse_block, 0 if in_place[1] else fine_block), 16
     )
     units_of_a_block = prod(map(ceil_div, block, unit))
-    fine_offset = coarse_offset + points * units_of_a_block * coarse_block
-    products_offset = fine_offset + points * units_of_a_block * fine_block
+    fine_offset = coarse_offset + round_up(points * units_of_a_block * coarse_block, 16)
+    products_offset = fine_offset + round_up(points * units_of_a_block * fine_block, 16)
     return PairGradientFields(
         channels=(groups, parts, coarse_channels, fine_channels),
-        sizes=(tasks * chunks, products_offset + element_block * points * coarse_block * fine_block),
+        sizes=(tasks * chunks, round_up(products_offset + element_block * points * coarse_block * fine_block, 16)),
         kernel=(1, *(direction.kernel for direction in directions)),
         coarse_size=coarse_size,
         fine_size=fine_size,
@@ -254,4 +255,110 @@ def pair_gradient(
         offsets=(zeros, coarse_offset, fine_offset, products_offset),
         in_place=in_place,
         element_tables=(element_tables[0], element_tables[1], element_tables[2]),
+    )
+
+
+@dataclass(frozen=True)
+class ColumnsGradientFields:
+    """What ``engine.ColumnsGradientPlan`` copies."""
+
+    channels: tuple[int, int, int]  # groups, coarse and fine channels of a group
+    sizes: tuple[int, int]  # tasks, elements of a thread's workspace
+    kernel: Shape
+    coarse_size: Shape
+    fine_size: Shape
+    stride: Shape
+    dilation: Shape
+    begin: Shape
+    block: Shape
+    blocks: Shape
+    chunks: tuple[int, int]  # sums of pixels kept apart, blocks of each
+    tap_block: Shape
+    tap_blocks: Shape
+    channel_blocks: tuple[int, int, int, int]
+    widths: tuple[int, int]  # from one pixel to the next: of the packed coarse map and the columns
+    # in a workspace: the packed coarse map, the packed region of the fine map, the columns, the sums
+    offsets: tuple[int, int, int, int]
+    fine_in_place: bool
+
+
+def columns_gradient(
+    axes: tuple[Axis, ...],
+    batch: int,
+    groups: int,
+    parts: int,
+    coarse_channels: int,
+    fine_channels: int,
+    in_place: tuple[bool, bool],
+    tile: Tile,
+) -> ColumnsGradientFields | None:
+    """Cut one weight gradient into products with columns, or say None for complex and single channels."""
+    if parts > 1 or (
+        3 * coarse_channels < 2 * tile.rows and axes[-1].coarse >= tile.unit and fine_channels < tile.unit
+    ):
+        return None
+    absent = (1,) * (3 - len(axes))
+    stride, dilation, kernel = (
+        (1, *absent, *(getattr(axis, name) for axis in axes)) for name in ("stride", "dilation", "kernel")
+    )
+    begin = (0, *(0,) * len(absent), *(axis.begin for axis in axes))
+    coarse_size = (batch, *absent, *(axis.coarse for axis in axes))
+    fine_size = (batch, *absent, *(axis.fine for axis in axes))
+    sums, packed = 2 * plan.SUMS_BYTES // tile.itemsize, plan.PACKED_BYTES // tile.itemsize
+    coarse_block = even(round_up(coarse_channels, tile.rows), 256, tile.rows)
+    fine_block = block_of_lanes(fine_channels, 64, tile) if fine_channels > 64 else fine_channels
+    tap_block = pixel_block(kernel, max(1, sums // (coarse_block * fine_block)))
+    # Many channels, so that the maps are read seldom; a panel of columns and the coarse map stay in L1.
+    most = 2 * plan.ROWS_BYTES // (tile.itemsize * (coarse_block + tile.lanes))
+    while True:
+        width = apart(prod(tap_block) * fine_block, tile.itemsize)
+        most = min(most, max(1, packed // width))
+        block = compact_block(coarse_size, most)
+        region = 0
+        if not in_place[1]:
+            region = block[0] * prod(
+                min(size + 2, (pixels - 1) * step + (taps - 1) * distance + 1)
+                for size, pixels, step, taps, distance in zip(
+                    fine_size[1:], block[1:], stride[1:], tap_block[1:], dilation[1:], strict=True
+                )
+            )
+        if region * fine_block <= packed or prod(block) * prod(tap_block) == 1:
+            break
+        if prod(block) > 32 or prod(tap_block) == 1:
+            most = prod(block) // 2
+        else:
+            tap_block = pixel_block(kernel, prod(tap_block) // 2)
+    blocks, tap_blocks = blocks_of(coarse_size, block), blocks_of(kernel, tap_block)
+    coarse_blocks, fine_blocks = ceil_div(coarse_channels, coarse_block), ceil_div(fine_channels, fine_block)
+    tasks = groups * prod(tap_blocks) * coarse_blocks * fine_blocks
+    weight_bytes = groups * coarse_channels * fine_channels * prod(kernel) * tile.itemsize
+    multiplications = prod(coarse_size) * coarse_channels * fine_channels * prod(kernel) * groups
+    most_chunks = multiplications // (8 * plan.MULTIPLICATIONS)  # what a chunk starts and ends with has a price
+    chunks = max(
+        1, min(ceil_div(plan.TASKS, tasks), prod(blocks), most_chunks, plan.PARTIAL_BYTES // weight_bytes)
+    )
+    chunk_blocks = ceil_div(prod(blocks), chunks)
+    chunks = ceil_div(prod(blocks), chunk_blocks)
+    coarse_width = apart(coarse_block, tile.itemsize)
+    region_offset = prod(block) * coarse_width
+    columns_offset = region_offset + round_up(region * fine_block, 16)
+    sums_offset = columns_offset + prod(block) * width
+    return ColumnsGradientFields(
+        channels=(groups, coarse_channels, fine_channels),
+        sizes=(tasks * chunks, round_up(sums_offset + coarse_block * width, 16)),
+        kernel=kernel,
+        coarse_size=coarse_size,
+        fine_size=fine_size,
+        stride=stride,
+        dilation=dilation,
+        begin=begin,
+        block=block,
+        blocks=blocks,
+        chunks=(chunks, chunk_blocks),
+        tap_block=tap_block,
+        tap_blocks=tap_blocks,
+        channel_blocks=(coarse_block, coarse_blocks, fine_block, fine_blocks),
+        widths=(coarse_width, width),
+        offsets=(0, region_offset, columns_offset, sums_offset),
+        fine_in_place=in_place[1],
     )

