@@ -3,6 +3,7 @@
 The package, from what is called to what computes:
 
 ====================  ==================================================================================
+``operators``         ``ConvTranspose`` and ``Conv``: the same with a weight that is prepared once
 ``functional``        ``conv_transpose``, ``conv`` and their gradients: what they promise
 ``_execution``        how a call becomes a result: plan from the shapes, allocate, call a kernel
 ``settings``          ``solve_settings``: the size rule read backwards
@@ -20,12 +21,15 @@ from pyx_deconv import geometry
 from pyx_deconv.config import show_config
 from pyx_deconv.functional import Gradients, conv, conv_backward, conv_transpose, conv_transpose_backward
 from pyx_deconv.geometry import output_size
+from pyx_deconv.operators import Conv, ConvTranspose
 from pyx_deconv.settings import Setting, solve_settings
 from pyx_deconv.threads import get_num_threads, num_threads, set_num_threads
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "Conv",
+    "ConvTranspose",
     "Gradients",
     "Setting",
     "conv",

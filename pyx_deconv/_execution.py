@@ -11,6 +11,8 @@ x is              the coarse map             the fine map
 ================  =========================  =========================
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Collection
 from functools import lru_cache
@@ -116,9 +118,14 @@ def _cached_plan(
 
 
 def forward(
-    plan: Plan, x: NDArray[Any], weight: NDArray[Any], bias: NDArray[Any] | None, out: NDArray[Any] | None
+    plan: Plan,
+    x: NDArray[Any],
+    weight: NDArray[Any],
+    bias: NDArray[Any] | None,
+    out: NDArray[Any] | None,
+    prepared: kernels.Prepared | None = None,
 ) -> NDArray[Any]:
-    """Compute the result of a plan."""
+    """Compute the result of a plan; ``prepared`` keeps what is made of the weight for the next call."""
     dtype = _arguments.result_dtype(x.dtype, weight.dtype, weight.dtype if bias is None else bias.dtype)
     if out is None:
         result = out = _allocate(plan.shape, dtype)
@@ -134,12 +141,18 @@ def forward(
             plan.axes,
             plan.groups,
             get_num_threads(),
+            prepared=prepared,
         )
     return out
 
 
 def backward(
-    plan: Plan, grad_output: NDArray[Any], x: NDArray[Any], weight: NDArray[Any], needs: Collection[str]
+    plan: Plan,
+    grad_output: NDArray[Any],
+    x: NDArray[Any],
+    weight: NDArray[Any],
+    needs: Collection[str],
+    prepared: kernels.Prepared | None = None,
 ) -> Gradients:
     """Compute the gradients of what ``forward`` computes."""
     _arguments.grad_output_shape(grad_output.shape, plan.shape)
@@ -161,6 +174,7 @@ def backward(
                 plan.groups,
                 threads,
                 conjugate=True,
+                prepared=prepared,
             )
     if "weight" in needs:
         grad_weight = _allocate(weight.shape, dtype)

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import sysconfig
+import tracemalloc
 from importlib import import_module
 from pathlib import Path
 
@@ -245,6 +246,52 @@ def test_scratch_memory_is_bounded(layer, in_place, dtype):
         assert chunks == 1 or chunks * weight_bytes <= 8 * 2**20
     for plan in plans:
         assert plan.work_size * itemsize <= 512 * 1024
+
+
+def cache_size(level):
+    """Bytes of the first processor's cache of data at this level, or None where the system does not say."""
+    for index in Path("/sys/devices/system/cpu/cpu0/cache").glob("index*"):
+        level_of, kind, size = ((index / name).read_text().strip() for name in ("level", "type", "size"))
+        if int(level_of) == level and kind != "Instruction":
+            return int(size.removesuffix("K")) * 1024
+    return None
+
+
+@pytest.mark.parametrize("threads", [1, 4])
+@pytest.mark.parametrize("layer", LAYERS)
+def test_peak_memory(layer, threads, monkeypatch):
+    """Scratch beyond inputs, results and packed weights: threads * (L2 / 2 + L1) + 8 MB."""
+    l1, l2 = cache_size(1), cache_size(2)
+    if not (l1 and l2):
+        pytest.skip("the sizes of the caches are not in /sys/devices/system/cpu/cpu0/cache")
+    batch, coarse, fine, groups, size, kernel, stride = LAYERS[layer]
+    x = np.ones((batch, coarse, *size), np.float32)
+    weight = np.ones((coarse, fine // groups, *kernel), np.float32)
+    g = np.ones((batch, fine, *((n - 1) * stride + k for n, k in zip(size, kernel, strict=True))), np.float32)
+    arithmetic, packed = kernels.ARITHMETIC["float32"], []
+
+    def pack_weight(*arguments):
+        packed.append(arguments[3].nbytes)
+        return arithmetic.pack_weight(*arguments)
+
+    monkeypatch.setitem(kernels.ARITHMETIC, "float32", arithmetic._replace(pack_weight=pack_weight))
+    settings = {"stride": stride, "groups": groups}
+    passes = {
+        "forward": lambda: pxd.conv_transpose(x, weight, **settings),
+        "gradient of x": lambda: pxd.conv_transpose_backward(g, x, weight, **settings, needs="x").x,
+        "gradient of weight": lambda: (
+            pxd.conv_transpose_backward(g, x, weight, **settings, needs="weight").weight
+        ),
+    }
+    for name, compute in passes.items():
+        packed.clear()
+        tracemalloc.start()
+        with pxd.num_threads(threads):
+            result = compute()
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert peak >= result.nbytes + sum(packed), "NumPy reports what it allocates"
+        assert peak - result.nbytes - sum(packed) <= threads * (l2 // 2 + l1) + 8 * 2**20, name
 
 
 def test_results_do_not_depend_on_how_the_work_is_cut(monkeypatch):

@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 
     Array = NDArray[Any]
     Axes = tuple[Axis, ...]
+    # Packed weights of one array, and whether they are finite, by how they are packed
+    Prepared = dict[tuple[object, bool, str], tuple[Array, bool]]
 
 __all__ = [
     "ARITHMETIC",
@@ -110,12 +112,12 @@ def _correlation_plan(
     channels_last: bool,
     finite: bool,
     dtype: str,
-) -> tuple[Any, bool, int]:
-    """Return the plan (None: no tap reaches any output), whether outputs lie outside it, multiplications."""
+) -> tuple[Any, object, bool, int]:
+    """Return the plan (None: no tap reaches any output), how it packs the weight, gaps, multiplications."""
     arithmetic = ARITHMETIC[dtype]
     directions = tuple((plan_correlation.scatter if scatters else plan_correlation.gather)(axis) for axis in axes)
     if not all(direction.phases for direction in directions):
-        return None, True, 0
+        return None, None, True, 0
     parts = arithmetic.parts
     fields = plan_correlation.correlation(
         directions,
@@ -133,6 +135,7 @@ def _correlation_plan(
     )
     return (
         engine.CorrelationPlan(fields),
+        fields.packing(),
         any(direction.gaps for direction in directions),
         _multiplications(axes, batch, groups, source_channels, target_channels, parts),
     )
@@ -162,15 +165,13 @@ def _correlate(
     groups: int,
     threads: int,
     conjugate: bool,
+    prepared: Prepared | None,
 ) -> None:
     dtype = _name(target.dtype)
     arithmetic = ARITHMETIC[dtype]
     real, stored = arithmetic.real, arithmetic.stored
     parts = arithmetic.parts
     source_map, target_map = _map(source, stored), _map(target, stored)
-    # (group, coarse, fine, ...): the target of a scatter is the fine map
-    weights = _weight(weight, groups, stored)
-    weights = weights.swapaxes(1, 2) if scatters else weights
     shapes = (
         scatters,
         axes,
@@ -181,19 +182,30 @@ def _correlate(
         source.shape[1] // groups > 16 and _in_place(source_map, arithmetic),
         _in_place(target_map, arithmetic),
     )
-    cut, gaps, multiplications = _correlation_plan(*shapes, True, dtype)
+
+    def pack(finite: bool) -> tuple[Any, int, Array, bool]:
+        cut, packing, _, multiplications = _correlation_plan(*shapes, finite, dtype)
+        threads_used = _worth(threads, cut.tasks, multiplications)
+        found = None if prepared is None else prepared.get((packing, conjugate, dtype))
+        if found is None:
+            # (group, coarse, fine, ...): the target of a scatter is the fine map
+            weights = _weight(weight, groups, stored)
+            packed = _scratch(cut.packed_size, real)
+            found = packed, arithmetic.pack_weight(
+                cut, weights.swapaxes(1, 2) if scatters else weights, conjugate, packed, threads_used
+            )
+            if prepared is not None:
+                prepared[packing, conjugate, dtype] = found
+        return cut, threads_used, *found
+
+    cut, _, gaps, _ = _correlation_plan(*shapes, True, dtype)
     if gaps:
         target[...] = 0 if bias is None else bias.reshape(-1, *(1,) * len(axes))
     if cut is None:
         return
-    packed = _scratch(cut.packed_size, real)
-    threads_used = _worth(threads, cut.tasks, multiplications)
-    finite = arithmetic.pack_weight(cut, weights, conjugate, packed, threads_used)
+    cut, threads_used, packed, finite = pack(True)
     if cut.along_lines and not finite:  # which is seen while packing, and only tiles can compute
-        cut, _, multiplications = _correlation_plan(*shapes, False, dtype)
-        packed = _scratch(cut.packed_size, real)
-        threads_used = _worth(threads, cut.tasks, multiplications)
-        arithmetic.pack_weight(cut, weights, conjugate, packed, threads_used)
+        cut, threads_used, packed, _ = pack(False)
     work = _scratch(threads_used * cut.work_size, real).reshape(threads_used, -1)
     if bias is None:
         shift = _no_bias(target.shape[1] * parts, real)
@@ -211,9 +223,10 @@ def scatter(
     groups: int,
     threads: int,
     conjugate: bool = False,
+    prepared: Prepared | None = None,
 ) -> None:
     """Fill ``fine``: the transposed convolution of ``coarse``, by output phases."""
-    _correlate(True, coarse, weight, bias, fine, axes, groups, threads, conjugate)
+    _correlate(True, coarse, weight, bias, fine, axes, groups, threads, conjugate, prepared)
 
 
 def gather(
@@ -225,9 +238,10 @@ def gather(
     groups: int,
     threads: int,
     conjugate: bool = False,
+    prepared: Prepared | None = None,
 ) -> None:
     """Fill ``coarse``: the strided convolution of ``fine``."""
-    _correlate(False, fine, weight, bias, coarse, axes, groups, threads, conjugate)
+    _correlate(False, fine, weight, bias, coarse, axes, groups, threads, conjugate, prepared)
 
 
 @lru_cache(maxsize=1024)

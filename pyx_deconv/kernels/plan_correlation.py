@@ -248,6 +248,12 @@ class CorrelationFields:
     fan_taps: Table  # the taps of each slot, in the order of the fan
     sum_tables: tuple[Table, Table, Table]  # the slot of a sum, and the two that it adds
 
+    def packing(self) -> object:
+        """Tell apart the ways to pack a weight: equal where packed weights may be exchanged."""
+        tables = (self.tap_slots, self.fan_taps, *self.sum_tables)
+        last = self.channels_last and self.fans[0] > 1
+        return self.channels, self.sizes[2], last, tuple(each.tobytes() for each in tables)
+
 
 def reach(pixels: int, step: int, taps: list[Tap], tap_block: int) -> int:
     """How many source pixels a block of target pixels reaches through a block of taps, at most."""

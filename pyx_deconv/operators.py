@@ -1,0 +1,221 @@
+"""The operations with a weight that is checked, and packed for the kernels, once."""
+
+from collections.abc import Collection, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from pyx_deconv import _arguments
+from pyx_deconv._execution import Gradients, Plan, backward, forward, make_plan
+
+__all__ = ["Conv", "ConvTranspose"]
+
+
+class _Operator:
+    """What both have in common: a weight, a bias, settings, and the packed weights of earlier calls."""
+
+    _transposed: bool
+
+    def __init__(self, weight: ArrayLike, bias: ArrayLike | None, data_format: str, **settings: Any) -> None:
+        self.weight = _kept(weight, "weight")
+        self.bias = None if bias is None else _kept(bias, "bias")
+        self._settings = (
+            _arguments.integers(settings["stride"], "stride"),
+            _arguments.paddings(settings["padding"]),
+            _arguments.integers(settings.get("output_padding", 0), "output_padding"),
+            None,
+            _arguments.integers(settings["dilation"], "dilation"),
+            _arguments.integer(settings["groups"], "groups"),
+            _arguments.data_format(data_format),
+        )
+        # A dictionary, so that several threads may call: what two of them pack at once is the same.
+        self._prepared: dict[Any, Any] = {}
+        self._weights: dict[np.dtype[Any], NDArray[Any]] = {self.weight.dtype: self.weight}
+
+    def _plan(self, x: NDArray[Any]) -> Plan:
+        return make_plan(self._transposed, x, self.weight, self.bias, *self._settings)
+
+    def _weight_as(self, dtype: np.dtype[Any]) -> NDArray[Any]:
+        # Converted once for each dtype that it is computed in.
+        if dtype not in self._weights:
+            self._weights[dtype] = self.weight.astype(dtype)
+        return self._weights[dtype]
+
+    def __call__(self, x: ArrayLike, *, out: NDArray[Any] | None = None) -> NDArray[Any]:
+        """Apply the operator.
+
+        Parameters
+        ----------
+        x : array_like
+            The input, as of the function of the same name.
+        out : ndarray, optional
+            Where to write the result.
+
+        Returns
+        -------
+        ndarray
+            The result, as of the function of the same name.
+        """
+        x = _arguments.array(x, "x")
+        plan = self._plan(x)
+        dtype = _arguments.result_dtype(x.dtype, self.weight.dtype)
+        return forward(plan, x, self._weight_as(dtype), self.bias, out, self._prepared)
+
+    def backward(
+        self, grad_output: ArrayLike, x: ArrayLike, *, needs: str | Collection[str] = _arguments.GRADIENTS
+    ) -> Gradients:
+        """Return the gradients with respect to x, weight and bias.
+
+        Parameters
+        ----------
+        grad_output : array_like
+            The gradient with respect to the result for this x, and of its shape.
+        x : array_like
+            What the result was computed from.
+        needs : str or collection of str, default: ("x", "weight", "bias")
+            The gradients to compute.
+
+        Returns
+        -------
+        Gradients
+            As `conv_transpose_backward`.
+        """
+        grad_output, x = _arguments.array(grad_output, "grad_output"), _arguments.array(x, "x")
+        dtype = _arguments.result_dtype(grad_output.dtype, x.dtype, self.weight.dtype)
+        weight = self._weight_as(dtype)
+        return backward(self._plan(x), grad_output, x, weight, _arguments.needs(needs), self._prepared)
+
+    def output_shape(self, input_shape: Sequence[int]) -> tuple[int, ...]:
+        """Return the shape of the result for an input of this shape, in this operator's layout."""
+        shape = _arguments.sizes(input_shape, "input_shape")
+        return self._plan(np.broadcast_to(np.zeros((), self.weight.dtype), shape)).shape
+
+    def __repr__(self) -> str:
+        names = ("stride", "padding", "output_padding", "output_size", "dilation", "groups", "data_format")
+        defaults = (1, 0, 0, None, 1, 1, "channels_first")
+        given = [
+            f"{name}={value!r}"
+            for name, value, default in zip(names, self._settings, defaults, strict=True)
+            if value != default
+        ]
+        return (
+            f"{type(self).__name__}(<weight {self.weight.shape} {self.weight.dtype}>"
+            f"{'' if self.bias is None else ', <bias>'}{''.join(f', {each}' for each in given)})"
+        )
+
+
+class ConvTranspose(_Operator):
+    """`conv_transpose` with a weight that is checked and packed once.
+
+    The first call with an input of some kind packs the weight, later ones take what is there: worth while where the
+    same weight is used many times, most of all with small inputs. Safe to call from several threads.
+
+    Parameters
+    ----------
+    weight, bias, stride, padding, output_padding, dilation, groups, data_format
+        As of `conv_transpose`. The weight and the bias are copied.
+
+    Attributes
+    ----------
+    weight, bias : ndarray
+        Copies of what was given, read-only.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `conv_transpose`; what depends on the input when the operator is called.
+
+    See Also
+    --------
+    conv_transpose : The same as a function.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import pyx_deconv as pxd
+    >>> op = pxd.ConvTranspose(np.array([[[1.0, 10.0, 100.0]]]), stride=2)
+    >>> op(np.array([[1.0, 2.0]]))
+    array([[  1.,  10., 102.,  20., 200.]])
+    >>> op.output_shape((1, 2))
+    (1, 5)
+    >>> op.backward(np.ones((1, 5)), np.array([[1.0, 2.0]])).x
+    array([[111., 111.]])
+    """
+
+    _transposed = True
+
+    def __init__(
+        self,
+        weight: ArrayLike,
+        bias: ArrayLike | None = None,
+        *,
+        stride: int | Sequence[int] = 1,
+        padding: int | str | Sequence[int | Sequence[int]] = 0,
+        output_padding: int | Sequence[int] = 0,
+        dilation: int | Sequence[int] = 1,
+        groups: int = 1,
+        data_format: str = "channels_first",
+    ) -> None:
+        super().__init__(
+            weight,
+            bias,
+            data_format,
+            stride=stride,
+            padding=padding,
+            output_padding=output_padding,
+            dilation=dilation,
+            groups=groups,
+        )
+
+
+class Conv(_Operator):
+    """`conv` with a weight that is checked and packed once.
+
+    Parameters
+    ----------
+    weight, bias, stride, padding, dilation, groups, data_format
+        As of `conv`. The weight and the bias are copied.
+
+    Attributes
+    ----------
+    weight, bias : ndarray
+        Copies of what was given, read-only.
+
+    See Also
+    --------
+    conv : The same as a function.
+    ConvTranspose : What is said there holds here.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import pyx_deconv as pxd
+    >>> op = pxd.Conv(np.array([[[1.0, 10.0, 100.0]]]))
+    >>> op(np.array([[1.0, 2.0, 3.0, 4.0]]))
+    array([[321., 432.]])
+    """
+
+    _transposed = False
+
+    def __init__(
+        self,
+        weight: ArrayLike,
+        bias: ArrayLike | None = None,
+        *,
+        stride: int | Sequence[int] = 1,
+        padding: int | str | Sequence[int | Sequence[int]] = 0,
+        dilation: int | Sequence[int] = 1,
+        groups: int = 1,
+        data_format: str = "channels_first",
+    ) -> None:
+        super().__init__(
+            weight, bias, data_format, stride=stride, padding=padding, dilation=dilation, groups=groups
+        )
+
+
+def _kept(value: ArrayLike, name: str) -> NDArray[Any]:
+    """Return a copy that nobody can change."""
+    copy = np.array(_arguments.array(value, name), order="C")
+    copy.flags.writeable = False
+    return copy

@@ -1,0 +1,370 @@
+"""Outputs and taps in pairs, with three products instead of four: accuracy, and where NaN and infinity go.
+
+The layers below are computed in pairs because their shapes say so; small calls of every kind because the
+decision is forced on.
+
+What a pair costs: y0 = d0*g0 + d1*g1 is computed as (d0 - d1)*g0 + d1*(g0 + g1), which rounds multiples of
+d1*g0 that y0 does not have: they are terms of its partner y1 = d1*g0 + d2*g1. So errors are bounded relative
+to the sum |x||w| of an output plus twice that of its partner, along each paired axis. Where neighbours are of
+one magnitude this is what it was; where they are not, an output can be lost beside a partner 1e7 times as
+large.
+"""
+
+import contextlib
+import itertools
+
+import drawing
+import numpy as np
+import pytest
+import reference
+from hypothesis import given
+from hypothesis import strategies as st
+
+import pyx_deconv as pxd
+from pyx_deconv import kernels
+from pyx_deconv.kernels import plan_correlation, plan_weight_gradient
+
+FLOAT, DOUBLE = np.dtype(np.float32), np.dtype(np.float64)
+
+# (batch, coarse channels, *size), weight, settings: odd sizes, so that some outputs have no partner
+LAYERS = {
+    "line": ((2, 20, 131), (20, 17, 4), {"stride": 2, "padding": 1}),
+    "image": ((1, 18, 21, 23), (18, 16, 4, 4), {"stride": 2, "padding": 1}),
+    "groups": ((1, 34, 21, 23), (34, 16, 3, 3), {"padding": ((1, 1), (0, 2)), "groups": 2}),
+    "dilation": ((2, 16, 15, 14), (16, 21, 3, 2), {"stride": 2, "dilation": 2, "padding": (2, 0)}),
+    "one axis": ((1, 16, 9, 41), (16, 17, 1, 5), {"stride": (1, 3)}),
+    "other axis": ((1, 16, 41, 9), (16, 17, 5, 1), {"stride": (3, 1)}),
+    "volume": ((1, 16, 9, 11, 9), (16, 17, 2, 2, 2), {}),
+}
+BOTH = ("channels_first", "channels_last")
+
+
+def layer(name, transposed=True, dtype=FLOAT, kind="normal", data_format=BOTH[0], batch=None):
+    """One of the layers as a call, and a gradient of its result."""
+    rng = np.random.default_rng(len(name))
+    (samples, coarse, *size), weight, given = LAYERS[name]
+    fine = weight[1] * given.get("groups", 1)
+    where = {key: value for key, value in given.items() if key != "groups"}
+    fine_size = [out for _, out in reference.transpose_window(size, weight[2:], **where)]
+    maps = [(batch or samples, coarse, *size), (batch or samples, fine, *fine_size)]
+    if data_format == "channels_last":
+        maps = [(n, *spatial, channels) for n, channels, *spatial in maps]
+    x, y = maps if transposed else maps[::-1]
+    call = drawing.Call(
+        transposed,
+        *(drawing.values(rng, s, dtype, kind) for s in (x, weight, (fine if transposed else coarse,))),
+        given | {"data_format": data_format},
+    )
+    return call, drawing.values(rng, y, dtype, kind)
+
+
+def results(module, call, grad_output, changed=None):
+    """The result and the gradients by name; or only those that depend on the changed argument."""
+    with np.errstate(invalid="ignore", over="ignore"):  # the oracle's: the library does not warn
+        made = {} if changed == "grad_output" else {"y": call.forward(module)}
+        needs = [name for name in ("x", "weight") if name != changed]
+        gradients = call.backward(module, grad_output, needs=needs)
+        return made | {name: getattr(gradients, name) for name in needs}
+
+
+def magnitudes(call, grad_output):
+    return drawing.Call(
+        call.transposed, *reference.magnitude(call.x, call.weight, call.bias), call.settings
+    ), reference.magnitude(grad_output)[0]
+
+
+def with_partners(scale, axis, step):
+    """A scale plus twice that of the partner, which is a step before or behind: the larger of both."""
+    room = [(0, 0)] * scale.ndim
+    room[axis] = (step, step)
+    wide, count = np.pad(scale, room), scale.shape[axis]
+    before, behind = (wide.take(range(first, first + count), axis) for first in (0, 2 * step))
+    return scale + 2 * np.maximum(before, behind)
+
+
+def pair_scales(call, grad_output):
+    """The sums |x||w| of each result and of its partners, some of which lie beside the map."""
+    absolute, g = magnitudes(call, grad_output)
+    rank, given = call.weight.ndim - 2, dict(call.settings)
+    groups, data_format = given.pop("groups", 1), given.pop("data_format", "channels_first")
+    (x, alone), (g, _) = (reference.channels_first(m, rank, data_format, DOUBLE) for m in (absolute.x, g))
+    window = reference.transpose_window if call.transposed else reference.conv_window
+    begin = np.array([b for b, _ in window(x.shape[2:], call.weight.shape[2:], **given)])
+    stride, dilation = (reference.per_axis(given.get(key, 1), rank) for key in ("stride", "dilation"))
+    coarse, fine = (x, g) if call.transposed else (g, x)
+    spread, step = {"stride": stride, "dilation": dilation, "groups": groups}, np.array(stride)
+    scattered = reference.scatter(
+        coarse, absolute.weight, **spread, begin=begin - step, size=2 * step + fine.shape[2:]
+    )
+    gathered = reference.gather(
+        fine, absolute.weight, **spread, begin=begin + step, size=np.array(coarse.shape[2:]) + 2
+    )
+    weight = reference.pair_up(coarse, fine, call.weight.shape[2:], **spread, begin=begin)
+    for axis, s, d in zip(range(2, rank + 2), stride, dilation, strict=True):
+        scattered = with_partners(scattered, axis, s).take(range(s, scattered.shape[axis] - s), axis)
+        gathered = with_partners(gathered, axis, 1).take(range(1, gathered.shape[axis] - 1), axis)
+        weight = with_partners(weight, axis, s // d) if s % d == 0 else weight
+    y, x = (scattered, gathered) if call.transposed else (gathered, scattered)
+    if call.bias is not None:
+        y = y + absolute.bias.reshape(-1, *(1,) * rank)
+    y, x = (reference.restore(m, alone, data_format) for m in (y, x))
+    return {"y": y, "x": x, "weight": weight}
+
+
+def check(call, grad_output, scales):
+    dtype = call.x.dtype.newbyteorder("=")
+    want = results(reference, call, grad_output)
+    for name, got in results(pxd, call, grad_output).items():
+        drawing.compare(got, want[name], scales[name], dtype, name)
+
+
+@contextlib.contextmanager
+def new_plans():
+    """Plans made meanwhile are not those of before, and not used afterwards."""
+    caches = kernels._correlation_plan, kernels._weight_gradient_plan
+    with pytest.MonkeyPatch.context() as patch:
+        for cache in caches:
+            cache.cache_clear()
+        try:
+            yield patch
+        finally:
+            for cache in caches:
+                cache.cache_clear()
+
+
+@contextlib.contextmanager
+def forced(axes):
+    """Pairs along these of the axes (z, y, x), whatever the shapes."""
+    with new_plans() as patch:
+        for module in (plan_correlation, plan_weight_gradient):
+            patch.setattr(module, "pairs", lambda *shapes: axes)
+        patch.setattr(plan_correlation, "few_channels", lambda *shapes: False)  # they have a way of their own
+        yield
+
+
+def watch(patch, dtype=FLOAT):
+    """A list that fills with (name, last argument, result) for each decision and each call of a kernel."""
+    calls, arithmetic = [], kernels.ARITHMETIC[dtype.name]
+
+    def watched(name, function):
+        def call(*arguments):
+            done = function(*arguments)
+            calls.append((name, arguments[-1], done))
+            return done
+
+        return call
+
+    for module in (plan_correlation, plan_weight_gradient):
+        patch.setattr(module, "pairs", watched("pairs", module.pairs))
+    functions = {
+        name: watched(name, getattr(arithmetic, name))
+        for name in ("correlate", "weight_gradient", "pair_gradient")
+    }
+    patch.setitem(kernels.ARITHMETIC, dtype.name, arithmetic._replace(**functions))
+    return calls
+
+
+some_axes = st.tuples(*[st.booleans()] * 3).filter(any)
+each_layer = pytest.mark.parametrize(
+    ("name", "transposed"), list(itertools.product(LAYERS, (True, False))), ids=str
+)
+
+
+@each_layer
+def test_the_layers_are_computed_in_pairs(name, transposed):
+    """Otherwise what is asked of them below would be asked of another path."""
+    with new_plans() as patch:
+        calls = watch(patch)
+        results(pxd, *layer(name, transposed))
+    kernel = LAYERS[name][1][2:]
+    pairs = (*(False,) * (3 - len(kernel)), *(k > 1 for k in kernel))
+    assert [done for what, _, done in calls if what == "pairs"] == [pairs] * 3
+    assert calls[-1][::2] == ("pair_gradient", True), "the gradient of the weight was not computed anew"
+
+
+@pytest.mark.parametrize("dtype", [*drawing.COMPUTED, *drawing.STORED], ids=str)
+@each_layer
+def test_layers(name, transposed, dtype):
+    """Numbers of one magnitude keep to the promise for every other path: relative to the output's own sum."""
+    data_format = BOTH[(len(name) + dtype.itemsize) % 2]
+    call, grad_output = layer(name, transposed, dtype, data_format=data_format)
+    check(call, grad_output, results(reference, *magnitudes(call, grad_output)))
+
+
+@pytest.mark.parametrize("dtype", [FLOAT, DOUBLE], ids=str)
+@each_layer
+def test_layers_of_many_magnitudes(name, transposed, dtype):
+    call, grad_output = layer(name, transposed, dtype)
+    rng = np.random.default_rng(0)
+    for array in (call.x, call.weight, grad_output):
+        array *= 10.0 ** rng.integers(-5, 6, array.shape)
+    check(call, grad_output, pair_scales(call, grad_output))
+
+
+@drawing.examples(250)
+@given(drawing.calls(drawing.COMPUTED + drawing.STORED), st.sampled_from(drawing.LAYOUTS), some_axes)
+def test_any_call_in_pairs(call, layout, axes):
+    grad_output = drawing.grad_output_for(call, call.forward(reference).shape, layout)
+    with forced(axes):
+        check(call, grad_output, pair_scales(call, grad_output))
+
+
+def check_equal(call, grad_output):
+    want = results(reference, call, grad_output)
+    for name, got in results(pxd, call, grad_output).items():
+        np.testing.assert_array_equal(got, want[name], err_msg=name)
+
+
+@pytest.mark.parametrize("dtype", [FLOAT, np.dtype(np.complex64)], ids=str)
+@each_layer
+def test_integers_are_exact(name, transposed, dtype):
+    check_equal(*layer(name, transposed, dtype, "integers"))
+
+
+@drawing.examples(80)
+@given(drawing.calls(kinds=("integers",)), some_axes)
+def test_integers_of_any_call_are_exact(call, axes):
+    if call.bias is not None:
+        call.bias = np.rint(call.bias.real).astype(call.bias.dtype)
+    g = drawing.values(np.random.default_rng(1), call.forward(reference).shape, call.x.dtype, "integers")
+    with forced(axes):
+        check_equal(call, g)
+
+
+@each_layer
+def test_subnormal_numbers_are_exact(name, transposed):
+    """Integers of the smallest unit: what flushes them to zero anywhere loses all of them."""
+    smallest = np.finfo(FLOAT).smallest_subnormal
+    for role in ("x", "weight", "grad_output"):
+        call, g = layer(name, transposed, kind="integers")
+        call.bias = None
+        array = g if role == "grad_output" else getattr(call, role)
+        want = results(reference, call, g, role)
+        array *= smallest
+        for each, got in results(pxd, call, g, role).items():
+            np.testing.assert_array_equal(
+                got.astype(DOUBLE) / smallest, want[each], err_msg=f"{each} from {role}"
+            )
+
+
+@pytest.mark.parametrize("role", ["x", "grad_output"])
+@each_layer
+def test_an_impulse_reaches_what_its_taps_reach(name, transposed, role):
+    """Everything else is positive, so that the zeros of the oracle are what nothing reaches."""
+    call, g = layer(name, transposed)
+    impulse, other = (call.x, g) if role == "x" else (g, call.x)
+    for array in (call.weight, other):
+        array[...] = np.abs(array) + 1
+    call.bias = None
+    for place in (0, impulse.size // 2, impulse.size - 1):
+        impulse[...] = 0
+        impulse.flat[place] = 1
+        want = results(reference, call, g, role)
+        for each, got in results(pxd, call, g, role).items():
+            np.testing.assert_array_equal(got != 0, want[each] != 0, err_msg=f"{each} from {role}")
+
+
+def check_specials(call, grad_output, changed, scales=None):
+    """NaN and each infinity where the oracle has them; the numbers beside them as ever."""
+    want = results(reference, call, grad_output, changed)
+    for name, got in results(pxd, call, grad_output, changed).items():
+        wide, role = got.astype(want[name].dtype), f"{name} from {changed}"
+        finite = np.isfinite(want[name])
+        np.testing.assert_array_equal(
+            np.where(np.isfinite(wide), 0, wide), np.where(finite, 0, want[name]), err_msg=role
+        )
+        if scales is not None:
+            drawing.compare(got[finite], want[name][finite], scales[name][finite], got.dtype, role)
+
+
+SPECIAL = (np.nan, np.inf, -np.inf)
+
+
+@pytest.mark.parametrize("role", ["x", "weight", "grad_output"])
+@each_layer
+def test_specials_go_where_the_taps_carry_them(name, transposed, role):
+    call, g = layer(name, transposed)
+    array = g if role == "grad_output" else getattr(call, role)
+    rng = np.random.default_rng(len(role))
+    # The first and the last of everything, the middle of the last line, and somewhere.
+    places = [0, array.size - 1, array.size - 1 - array.shape[-1] // 2, *rng.integers(array.size, size=2)]
+    for number, place in enumerate(places):
+        before = array.flat[place]
+        array.flat[place] = SPECIAL[(number + len(name)) % 3]
+        with np.errstate(invalid="ignore"):
+            scales = results(reference, *magnitudes(call, g), role)
+        check_specials(call, g, role, scales)
+        array.flat[place] = before
+
+
+@pytest.mark.parametrize("role", ["x", "weight", "grad_output"])
+@drawing.examples(80)
+@given(drawing.calls([FLOAT, DOUBLE, *drawing.STORED], kinds=("normal",)), some_axes, st.data())
+def test_specials_of_any_call(role, call, axes, data):
+    g = drawing.grad_output_for(call, call.forward(reference).shape)
+    array = np.array(g if role == "grad_output" else getattr(call, role))
+    if array.size:
+        for place in data.draw(st.lists(st.integers(0, array.size - 1), min_size=1, max_size=2)):
+            array.flat[place] = data.draw(st.sampled_from(SPECIAL))
+    if role == "grad_output":
+        g = array
+    else:
+        setattr(call, role, array)
+    with forced(axes):
+        check_specials(call, g, role)
+
+
+@each_layer
+def test_nan_in_complex_numbers(name, transposed):
+    for role in ("x", "weight", "grad_output"):
+        call, g = layer(name, transposed, np.dtype(np.complex64))
+        array = g if role == "grad_output" else getattr(call, role)
+        array.flat[array.size // 2] = complex(1, np.nan)
+        want = results(reference, call, g, role)
+        for each, got in results(pxd, call, g, role).items():
+            np.testing.assert_array_equal(np.isnan(got), np.isnan(want[each]), err_msg=f"{each} from {role}")
+
+
+@pytest.mark.parametrize("signs", ["same", "alternating", "random"])
+@each_layer
+def test_what_overflows_on_the_way_only(name, transposed, signs):
+    """Numbers near the largest times small ones: sums and differences of two are infinite, no result is."""
+    for role in ("x", "weight", "grad_output"):
+        call, g = layer(name, transposed)
+        arrays = {"x": call.x, "weight": call.weight, "grad_output": g}
+        for array in arrays.values():
+            array *= FLOAT.type(1e-6)
+        big = arrays[role]
+        sign = {
+            "same": 1,
+            "alternating": 1 - 2 * (np.indices(big.shape).sum(axis=0) % 2),
+            "random": np.sign(big),
+        }[signs]
+        big[...] = sign * np.random.default_rng(0).uniform(2.5e38, 3.4e38, big.shape)
+        want = results(reference, call, g, role)
+        scales = results(reference, *magnitudes(call, g), role)
+        for each, got in results(pxd, call, g, role).items():
+            drawing.compare(got, want[each], scales[each], FLOAT, f"{each} from {role}")
+
+
+@pytest.mark.parametrize("special", [None, np.nan, np.inf])
+@each_layer
+def test_any_number_of_threads_gives_the_same_bits(name, transposed, special):
+    call, g = layer(name, transposed, batch=12)
+    if special is not None:  # some blocks of pixels are computed anew, and the gradient of the weight
+        call.x.flat[call.x.size // 2] = g.flat[g.size // 2] = special
+    alone = None
+    with pytest.MonkeyPatch.context() as patch:
+        calls = watch(patch)
+        for threads in (1, 2, 3, 4):
+            calls.clear()
+            with pxd.num_threads(threads):
+                bits = {each: array.tobytes() for each, array in results(pxd, call, g).items()}
+                most = pxd.get_num_threads()
+            used = {count for what, count, _ in calls if what != "pairs"}
+            assert max(used) == most
+            assert min(used) >= min(most, 2), "every pass is one for more than one thread"
+            assert alone in (None, bits), [each for each in bits if bits[each] != alone[each]]
+            alone = bits
+    gradients = [what for what, _, _ in calls if what.endswith("gradient")]
+    assert gradients == ["pair_gradient", "weight_gradient"][: 1 if special is None else 2]
