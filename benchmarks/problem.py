@@ -49,6 +49,10 @@ class Problem:
             x, grad_output = (np.ascontiguousarray(np.moveaxis(a, 1, -1)) for a in (x, grad_output))
         return cls(layer, operation, layout, reuse, x, weight, grad_output)
 
+    def moved_last(self) -> "Problem":
+        """Return the same problem with channels last."""
+        return self.make(self.layer, self.operation, "channels_last", self.reuse)
+
     @property
     def source(self) -> np.ndarray:
         """The map that a forward or grad_input call reads."""

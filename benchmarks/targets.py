@@ -67,7 +67,7 @@ def targets(tables: Tables, threads: int) -> Iterator[Target]:
 
     tiny = [row for row in of(rows, "forward") if row.layer.family == "tiny"]
     yield ratios("tiny call, forward, in µs", tiny, microseconds, most=10)
-    yield Target("tiny call, forward, prepared weight, in µs", "every row <= 5")  # no such operator yet
+    yield ratios("tiny call, forward, prepared weight, in µs", tiny, prepared_microseconds, most=5)
     yield ratios("a new shape: first call over the later ones", rows, first_over_later, most=2)
     yield ratios("time in the slower layout over that in the faster one", rows, layout_gap, most=1.1)
     if threads == 1:
@@ -103,20 +103,31 @@ def fraction_of_peak(row: Row) -> Spread:
     return row.of_peak(row.own)
 
 
-def microseconds(row: Row) -> Spread:
-    """Return the time of a call in µs."""
-    return Spread.of(1e6 * seconds for seconds in row.timed[row.own]["seconds"])
+def microseconds(row: Row) -> Spread | None:
+    """Return the time of a call of the function in µs."""
+    return Spread.of(1e6 * seconds for seconds in row.timed[min(functions(row), key=row.median_s)]["seconds"])
+
+
+def prepared_microseconds(row: Row) -> Spread | None:
+    """Return the time of a call of the operator in µs."""
+    timed = row.timed.get(f"{OWN} prepared")
+    return Spread.of(1e6 * seconds for seconds in timed["seconds"]) if timed else None
+
+
+def functions(row: Row) -> list[str]:
+    """Return the keys of pyx_deconv's functions, in both layouts."""
+    return [key for key in row.timed if key.split()[0] == OWN and key.split()[1] != "prepared"]
 
 
 def layout_gap(row: Row) -> Spread | None:
     """Return the time in the slower layout over that in the faster one."""
-    keys = sorted((key for key in row.timed if key.split()[0] == OWN), key=row.median_s)
+    keys = sorted(functions(row), key=row.median_s)
     return row.times_faster(keys[1], keys[0]) if len(keys) == 2 else None
 
 
 def first_over_later(row: Row) -> Spread:
     """Return the first call's time over the median of the next nine, in the layout where it is larger."""
-    calls = [timed["calls_s"] for key, timed in row.timed.items() if key.split()[0] == OWN]
+    calls = [row.timed[key]["calls_s"] for key in functions(row)]
     return Spread.of([max(first / np.median(later) for first, *later in calls)])
 
 

@@ -108,8 +108,9 @@ class _Operator:
 class ConvTranspose(_Operator):
     """`conv_transpose` with a weight that is checked and packed once.
 
-    The first call with an input of some kind packs the weight, later ones take what is there: worth while where the
-    same weight is used many times, most of all with small inputs. Safe to call from several threads.
+    The first call with an input of some kind packs the weight, later ones take what is there: worth while
+    where the same weight is used many times, most of all with small inputs. Safe to call from several
+    threads.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""pyx_deconv itself, in both layouts."""
+"""pyx_deconv itself: the functions in both layouts, the operator with its packed weight in one."""
 
 import hashlib
 from collections.abc import Callable
@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 import pyx_deconv as pxd
-from benchmarks.problem import Problem
+from benchmarks.problem import Problem, Unsupported
 
 __all__ = ["PyxDeconv"]
 
@@ -15,7 +15,7 @@ __all__ = ["PyxDeconv"]
 class PyxDeconv:
     """pyx_deconv."""
 
-    layouts = ("channels_first", "channels_last")
+    layouts = ("channels_first", "channels_last", "prepared")
 
     def __init__(self, threads: int) -> None:
         pxd.set_num_threads(threads)
@@ -29,6 +29,8 @@ class PyxDeconv:
 
     def prepare(self, problem: Problem) -> Callable[[], np.ndarray]:
         """Bind the arguments."""
+        if problem.layout == "prepared":
+            return prepared(problem.moved_last())
         layer, x, weight, grad_output = problem.layer, problem.x, problem.weight, problem.grad_output
         settings = {
             "stride": layer.stride,
@@ -54,4 +56,20 @@ class PyxDeconv:
 
     def fetch(self, result: np.ndarray, problem: Problem) -> np.ndarray:
         """Return the result with its channels first."""
-        return problem.canonical(result)
+        return np.moveaxis(result, -1, 1) if problem.layout == "prepared" else problem.canonical(result)
+
+
+def prepared(problem: Problem) -> Callable[[], np.ndarray]:
+    """Pack the weight beforehand."""
+    layer, grad_output = problem.layer, problem.grad_output
+    settings = {"stride": layer.stride, "padding": layer.padding, "dilation": layer.dilation}
+    settings |= {"groups": layer.groups, "data_format": problem.layout}
+    if problem.operation == "grad_weight":
+        raise Unsupported("no weight to prepare")
+    if problem.operation == "forward":
+        operator = pxd.ConvTranspose(problem.weight, output_padding=layer.output_padding, **settings)
+        source = problem.x
+    else:  # conv computes the same; its rounding down is what output_padding undoes
+        operator, source = pxd.Conv(problem.weight, **settings), grad_output
+    out = operator(source)
+    return lambda: operator(source, out=out if problem.reuse else None)

@@ -1,17 +1,25 @@
 """The compiled kernels: ``scatter``, ``gather`` and ``weight_gradient`` on checked arrays.
 
 dispatch.py             which compiled variant is used, and its functions for each dtype
-plan.py                 how the work is cut, from shapes alone
+plan.py                 how the work is cut, from shapes alone: sizes and helpers
+  taps.py                 which tap takes which output to which pixel; phases, fans, pairs, the order of weights
+  plan_correlation.py     a forward pass or an input gradient
+  plan_weight_gradient.py a weight gradient
 engine.pyx              the loops, compiled once per instruction set (portable, x86_64_v2, _v3, _v4):
   pixels.pxi              blocks of pixels, and packing them
   correlation_plan.pxi    how a forward pass or an input gradient is cut
+  packed_weight.pxi       its weights
   correlation.pxi         computed across target channels, with the register tile
-  lines.pxi               computed along lines of pixels, for few target channels
-  weight_gradient.pxi     weight gradients
+  karatsuba.pxi           the same with outputs in pairs: three products for four
+  lines.pxi               the same along lines of pixels, for single target channels
+  karatsuba_gradient.pxi  weight gradients with taps in pairs
+  columns_gradient.pxi    weight gradients as products with columns of taps
+  weight_gradient.pxi     weight gradients tap by tap: complex numbers, single channels, infinities
 tile.h, tile_body.h     the register tile
-lines.h, lines_body.h   the weighted sum of lines
+karatsuba.h, _body.h    what pairs need beside it
+lines.h, _body.h        the weighted sum of lines
+transpose.h, _body.h    channels side by side from lines of pixels, and back
 storage.h               float16 and bfloat16
-transpose.h             channels of a line of pixels side by side
 platform.h              what the processor and the build can do
 
 The best instruction set that the processor has is chosen at import; the environment variable
@@ -33,7 +41,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import plan, plan_correlation, plan_weight_gradient
+from . import plan, plan_correlation, plan_weight_gradient, taps
 from .dispatch import ARITHMETIC, Arithmetic, available_instruction_sets, engine, instruction_set
 
 if TYPE_CHECKING:
@@ -115,7 +123,7 @@ def _correlation_plan(
 ) -> tuple[Any, object, bool, int]:
     """Return the plan (None: no tap reaches any output), how it packs the weight, gaps, multiplications."""
     arithmetic = ARITHMETIC[dtype]
-    directions = tuple((plan_correlation.scatter if scatters else plan_correlation.gather)(axis) for axis in axes)
+    directions = tuple((taps.scatter if scatters else taps.gather)(axis) for axis in axes)
     if not all(direction.phases for direction in directions):
         return None, None, True, 0
     parts = arithmetic.parts
@@ -128,7 +136,8 @@ def _correlation_plan(
         target_channels // groups * parts,
         in_place,
         channels_last,
-        finite and plan_correlation.few_channels(
+        finite
+        and plan_correlation.few_channels(
             directions, source_channels // groups * parts, target_channels // groups * parts, arithmetic.tile
         ),
         arithmetic.tile,
@@ -191,8 +200,11 @@ def _correlate(
             # (group, coarse, fine, ...): the target of a scatter is the fine map
             weights = _weight(weight, groups, stored)
             packed = _scratch(cut.packed_size, real)
-            found = packed, arithmetic.pack_weight(
-                cut, weights.swapaxes(1, 2) if scatters else weights, conjugate, packed, threads_used
+            found = (
+                packed,
+                arithmetic.pack_weight(
+                    cut, weights.swapaxes(1, 2) if scatters else weights, conjugate, packed, threads_used
+                ),
             )
             if prepared is not None:
                 prepared[packing, conjugate, dtype] = found

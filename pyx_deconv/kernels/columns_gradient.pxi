@@ -142,7 +142,8 @@ cdef int columns_gradient_task(ColumnsGradientPlan plan, Py_ssize_t task, const 
         for axis in range(1, 4):
             region.start[axis] = (box.start[axis] * plan.stride[axis] + taps.start[axis] * plan.dilation[axis]
                                   - plan.begin[axis])
-            region.size[axis] = (box.size[axis] - 1) * plan.stride[axis] + (taps.size[axis] - 1) * plan.dilation[axis] + 1
+            region.size[axis] = ((box.size[axis] - 1) * plan.stride[axis] + (taps.size[axis] - 1) * plan.dilation[axis]
+                                 + 1)
             # No more than there is, and one zero beside it.
             clip(&region, axis, -1, plan.fine_size[axis] + 1)
         if volume(&region) == 0:

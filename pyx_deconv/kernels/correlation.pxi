@@ -132,8 +132,8 @@ cdef int correlate_phase(CorrelationPlan plan, Py_ssize_t phase, const Box *task
                     slots[segments] = slot_of(plan, tz, ty, tx)
                     segments += 1
                     if segments == MAX_SEGMENTS:
-                        add_products(plan, segments, depth * tx_step, used, rows, slots, c, packed, group, panel, panels,
-                                     work, sums + first * plan.channel_block)
+                        add_products(plan, segments, depth * tx_step, used, rows, slots, c, packed, group, panel,
+                                     panels, work, sums + first * plan.channel_block)
                         segments = 0
         add_products(plan, segments, depth * tx_step, used, rows, slots, c, packed, group, panel, panels, work,
                      sums + first * plan.channel_block)
@@ -368,8 +368,8 @@ cdef int tiles_task(CorrelationPlan plan, Py_ssize_t task, const stored_t[:, :, 
                      work)
     if plan.fan > 1:
         for phase in range(first_phase, last_phase):
-            store_fan(plan, phase, &box, work, plan.sums_offset + (phase - first_phase) * sums_size, bias, group, channel,
-                      channels, target)
+            store_fan(plan, phase, &box, work, plan.sums_offset + (phase - first_phase) * sums_size, bias, group,
+                      channel, channels, target)
         return 0
     store_phases(plan, first_phase, last_phase, &box, work, sums_size, bias, group * plan.target_channels + channel,
                  channels, target)

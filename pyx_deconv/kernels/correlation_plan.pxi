@@ -1,7 +1,7 @@
 # What the ways to correlate share. Part of engine.pyx.
 
 cdef class CorrelationPlan:
-    """How one correlation is cut and which taps each phase has; filled by ``plan_correlation.py``, which explains it."""
+    """How one correlation is cut; filled by ``plan_correlation.py``, which explains the fields."""
     cdef Py_ssize_t groups, parts, source_channels, target_channels, panels, width, lanes, slots
     cdef Py_ssize_t slot_count[3]
     cdef Py_ssize_t source_size[4]

@@ -79,7 +79,8 @@ cdef int make_values(const Layout *layout, const Box *units, const Reach *reach,
         origin = <const real_t *>&source[box.start[0], channel >> (layout.parts - 1), box.start[1], box.start[2],
                                          box.start[3], 0]
         end = &source[box.start[0] + box.size[0] - 1, (channel + depth - 1) >> (layout.parts - 1),
-                      box.start[1] + (box.size[1] - 1) * reach[1].step, box.start[2] + (box.size[2] - 1) * reach[2].step,
+                      box.start[1] + (box.size[1] - 1) * reach[1].step,
+                      box.start[2] + (box.size[2] - 1) * reach[2].step,
                       box.start[3] + (box.size[3] - 1) * reach[3].step, layout.parts - 1]
         step[0] = source.strides[0] // <Py_ssize_t>sizeof(stored_t)
         for axis in range(1, 4):
@@ -217,7 +218,8 @@ cdef int add_points(CorrelationPlan plan, const Box *box, const Box *units, real
 
 cdef int multiply_pairs(CorrelationPlan plan, Py_ssize_t phase, const Box *task,
                         const stored_t[:, :, :, :, :, :] source, Py_ssize_t group, Py_ssize_t channel,
-                        Py_ssize_t channels, const real_t[::1] packed, real_t[::1] work, Py_ssize_t sums) except -1 nogil:
+                        Py_ssize_t channels, const real_t[::1] packed, real_t[::1] work,
+                        Py_ssize_t sums) except -1 nogil:
     # work[sums + pixel * channel_block + lane] = the sums of one phase; returns whether they are to be trusted.
     cdef Py_ssize_t c, depth, width, ez, ey, ex, i, lanes = plan.lanes
     cdef Py_ssize_t index[4]
@@ -244,13 +246,13 @@ cdef int multiply_pairs(CorrelationPlan plan, Py_ssize_t phase, const Box *task,
         width = (depth + 15) // 16 * 16
         for ez in range(plan.phase_z[index[1], 4], plan.phase_z[index[1], 5]):
             reach[1] = reach_of(box.start[1], plan.source_step[1], plan.source_size[1], plan.paired[1],
-                              units.size[1], plan.element_z[ez, 0], plan.element_z[ez, 4])
+                                units.size[1], plan.element_z[ez, 0], plan.element_z[ez, 4])
             for ey in range(plan.phase_y[index[2], 4], plan.phase_y[index[2], 5]):
                 reach[2] = reach_of(box.start[2], plan.source_step[2], plan.source_size[2], plan.paired[2],
-                                  units.size[2], plan.element_y[ey, 0], plan.element_y[ey, 4])
+                                    units.size[2], plan.element_y[ey, 0], plan.element_y[ey, 4])
                 for ex in range(plan.phase_x[index[3], 4], plan.phase_x[index[3], 5]):
                     reach[3] = reach_of(box.start[3], plan.source_step[3], plan.source_size[3], plan.paired[3],
-                                      units.size[3], plan.element_x[ex, 0], plan.element_x[ex, 4])
+                                        units.size[3], plan.element_x[ex, 0], plan.element_x[ex, 4])
                     if reach[1].low == reach[1].high or reach[2].low == reach[2].high or reach[3].low == reach[3].high:
                         continue
                     for i in range(3):

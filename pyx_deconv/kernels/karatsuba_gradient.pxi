@@ -12,7 +12,7 @@
 
 
 cdef class PairGradientPlan:
-    """How a weight gradient of pairs of taps is cut; filled by ``plan_weight_gradient.py``, which explains the fields."""
+    """How such a weight gradient is cut; filled by ``plan_weight_gradient.py``, which explains the fields."""
     cdef Py_ssize_t groups, parts, coarse_channels, fine_channels
     cdef Py_ssize_t kernel[4]          # (1, z, y, x)
     cdef Py_ssize_t coarse_size[4]
@@ -60,7 +60,10 @@ cdef int add_outer_products(PairGradientPlan plan, Py_ssize_t units, const Reach
     cdef const real_t *coarse
     cdef const real_t *fine
     cdef real_t *end = &work[products + size - 1]
+    cdef Py_ssize_t points[4]
     no_offset[0] = 0
+    for axis in range(4):
+        points[axis] = 1 + 2 * plan.paired[axis]
     for z in range(reach[1].count):
         for y in range(reach[2].count):
             for x in range(reach[3].count):
@@ -68,8 +71,8 @@ cdef int add_outer_products(PairGradientPlan plan, Py_ssize_t units, const Reach
                 point = coarse_point = 0
                 for axis in range(1, 4):
                     # Two pixels: the first and the last coarse value, summed into one point.
-                    coarse_point = coarse_point * (1 + 2 * plan.paired[axis]) + at[axis] * (1 + (reach[axis].count == 2))
-                    point = point * (1 + 2 * plan.paired[axis]) + (at[axis] if reach[axis].count == 3 else 0)
+                    coarse_point = coarse_point * points[axis] + at[axis] * (1 + (reach[axis].count == 2))
+                    point = point * points[axis] + (at[axis] if reach[axis].count == 3 else 0)
                 coarse = &work[plan.coarse_offset + coarse_point * units * plan.coarse_block]
                 fine = &work[plan.fine_offset + value * units * plan.fine_block]
                 end = &work[products + (point + 1) * size - 1]
@@ -79,7 +82,8 @@ cdef int add_outer_products(PairGradientPlan plan, Py_ssize_t units, const Reach
                         used = min(<Py_ssize_t>TILE_ROWS, coarse_count - a)
                         for i in range(TILE_ROWS):
                             rows[i] = coarse + a + (i if i < used else 0)
-                        tile(min(lanes, panel_end(fine_count, sizeof(real_t)) - p * lanes), 1, units, used, rows, plan.coarse_block, fine + p * lanes, no_offset, plan.fine_block,
+                        tile(min(lanes, panel_end(fine_count, sizeof(real_t)) - p * lanes), 1, units, used, rows,
+                             plan.coarse_block, fine + p * lanes, no_offset, plan.fine_block,
                              &work[products + point * size + a * plan.fine_block + p * lanes], plan.fine_block)
                         a += TILE_ROWS
                 value += 1

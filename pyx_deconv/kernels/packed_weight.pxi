@@ -47,7 +47,8 @@ cdef int pack_fan(CorrelationPlan plan, Py_ssize_t group, Py_ssize_t m, Py_ssize
     # The same where a lane is a target channel and a phase.
     cdef Py_ssize_t step = plan.source_channels * lanes, channels = plan.target_channels // plan.fan
     cdef Py_ssize_t used = min(lanes, plan.target_channels - m), slots = plan.fan_taps.shape[0]
-    cdef Py_ssize_t lane, slot, channel, phase, tap, place, channel_step = weight.strides[1] // <Py_ssize_t>sizeof(stored_t)
+    cdef Py_ssize_t channel_step = weight.strides[1] // <Py_ssize_t>sizeof(stored_t)
+    cdef Py_ssize_t lane, slot, channel, phase, tap, place
     cdef Py_ssize_t rows = weight.shape[4], columns = weight.shape[5]
     cdef bint contiguous = side_by_side_taps(weight)
     cdef const stored_t *first = &weight[group, 0, c, 0, 0, 0, 0]

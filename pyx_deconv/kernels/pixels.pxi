@@ -110,15 +110,16 @@ cdef int pack_pixels(const stored_t[:, :, :, :, :, :] source, const Box *box, co
                 if channels_contiguous:
                     for x in range(right - left):
                         pixel = &source[n, channel >> bits, source_z, source_y, first_x + x * step[3], 0]
-                        end = &source[n, (channel + channels - 1) >> bits, source_z, source_y, first_x + x * step[3], bits]
+                        end = &source[n, (channel + channels - 1) >> bits, source_z, source_y,
+                                      first_x + x * step[3], bits]
                         for c in range(channels):
                             load(&pixel[c], &target[line + x * width + c])
                 elif pixels_contiguous and (stored_t is float or stored_t is double):
                     pixel = &source[n, channel, source_z, source_y, first_x, 0]
                     end = &source[n, channel + channels - 1, source_z, source_y,
                                   first_x + (right - left - 1) * step[3], 0]
-                    transpose(<const real_t *>pixel, source.strides[1] // <Py_ssize_t>sizeof(stored_t), step[3], channels,
-                              right - left, &target[line], width)
+                    transpose(<const real_t *>pixel, source.strides[1] // <Py_ssize_t>sizeof(stored_t), step[3],
+                              channels, right - left, &target[line], width)
                 else:
                     for c in range(channels):
                         k = line + c

@@ -84,5 +84,3 @@ def blocks_of(size: Shape, block: Shape) -> Shape:
 
 def table(rows: Sequence[tuple[int, ...]], columns: int) -> Table:
     return np.array(rows, np.intp).reshape(-1, columns)
-
-

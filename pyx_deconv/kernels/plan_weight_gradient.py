@@ -21,7 +21,7 @@ from .plan import (
     round_up,
     table,
 )
-from .plan_correlation import ABSENT, gather, pairs, slots
+from .taps import ABSENT, gather, pairs, slots
 
 if TYPE_CHECKING:
     from ..geometry import Axis
@@ -124,7 +124,9 @@ def weight_gradient(
     # Too few blocks of channels and taps for many threads: sum chunks of the pixels apart.
     tasks = groups * prod(tap_blocks) * coarse_blocks * fine_blocks
     weight_bytes = groups * coarse_channels * fine_channels * prod(kernel) * tile.itemsize // parts
-    chunks = max(1, min(ceil_div(plan.TASKS, tasks), prod(blocks), plan.PARTIAL_BYTES // max(1, weight_bytes)))
+    chunks = max(
+        1, min(ceil_div(plan.TASKS, tasks), prod(blocks), plan.PARTIAL_BYTES // max(1, weight_bytes))
+    )
     chunk_blocks = ceil_div(prod(blocks), chunks)
     chunks = ceil_div(prod(blocks), chunk_blocks)
 
@@ -188,7 +190,8 @@ def pair_gradient(
     directions = (*(ABSENT,) * (3 - len(axes)), *map(gather, axes))
     if not all(direction.phases[0].taps for direction in directions):
         return None
-    paired = pairs(directions, batch, fine_channels, coarse_channels, tile.itemsize > 4 or parts > 1)
+    exact = tile.itemsize > 4 or parts > 1
+    paired = pairs(directions, batch, fine_channels, coarse_channels, exact)
     # Taps that reach nothing get no gradient here.
     if not any(paired) or any(len(d.phases[0].taps) < d.kernel for d in directions):
         return None
@@ -226,8 +229,12 @@ def pair_gradient(
     element_blocks = ceil_div(elements, element_block)
     coarse_blocks, fine_blocks = ceil_div(coarse_channels, coarse_block), ceil_div(fine_channels, fine_block)
     tasks = groups * element_blocks * coarse_blocks * fine_blocks
-    weight_bytes = groups * coarse_channels * fine_channels * prod(d.kernel for d in directions) * tile.itemsize
-    chunks = max(1, min(ceil_div(plan.TASKS, tasks), prod(blocks), plan.PARTIAL_BYTES * parts // weight_bytes))
+    weight_bytes = (
+        groups * coarse_channels * fine_channels * prod(d.kernel for d in directions) * tile.itemsize
+    )
+    chunks = max(
+        1, min(ceil_div(plan.TASKS, tasks), prod(blocks), plan.PARTIAL_BYTES * parts // weight_bytes)
+    )
     chunk_blocks = ceil_div(prod(blocks), chunks)
     chunks = ceil_div(prod(blocks), chunk_blocks)
 
@@ -238,10 +245,11 @@ def pair_gradient(
     units_of_a_block = prod(map(ceil_div, block, unit))
     fine_offset = coarse_offset + round_up(points * units_of_a_block * coarse_block, 16)
     products_offset = fine_offset + round_up(points * units_of_a_block * fine_block, 16)
+    work_size = round_up(products_offset + element_block * points * coarse_block * fine_block, 16)
     return PairGradientFields(
         channels=(groups, parts, coarse_channels, fine_channels),
-        sizes=(tasks * chunks, round_up(products_offset + element_block * points * coarse_block * fine_block, 16)),
-        kernel=(1, *(direction.kernel for direction in directions)),
+        sizes=(tasks * chunks, work_size),
+        kernel=kernel,
         coarse_size=coarse_size,
         fine_size=fine_size,
         stride=(1, *(direction.source_step for direction in directions)),
@@ -333,7 +341,8 @@ def columns_gradient(
     tasks = groups * prod(tap_blocks) * coarse_blocks * fine_blocks
     weight_bytes = groups * coarse_channels * fine_channels * prod(kernel) * tile.itemsize
     multiplications = prod(coarse_size) * coarse_channels * fine_channels * prod(kernel) * groups
-    most_chunks = multiplications // (8 * plan.MULTIPLICATIONS)  # what a chunk starts and ends with has a price
+    # What a chunk starts and ends with has its price.
+    most_chunks = multiplications // (8 * plan.MULTIPLICATIONS)
     chunks = max(
         1, min(ceil_div(plan.TASKS, tasks), prod(blocks), most_chunks, plan.PARTIAL_BYTES // weight_bytes)
     )

@@ -126,7 +126,8 @@ cdef int add_tap(WeightGradientPlan plan, const Py_ssize_t *t, const Box *box, c
                     rows[segment * TILE_ROWS + i] = coarse_line[segment] + a + (i if i < used else 0)
             for j in range((fine_count + lanes - 1) // lanes):
                 b = j * lanes
-                tile(min(lanes, panel_end(fine_count, sizeof(real_t)) - b), segments, valid.size[3], used, rows, coarse_step, fine_base + b, offsets, fine_step,
+                tile(min(lanes, panel_end(fine_count, sizeof(real_t)) - b), segments, valid.size[3], used, rows,
+                     coarse_step, fine_base + b, offsets, fine_step,
                      &work[sums + a * plan.fine_block + b], plan.fine_block)
     return 0
 

@@ -1,0 +1,207 @@
+"""Which source pixel an output meets through which tap; how weights are ordered and combined for that.
+
+A scatter or a gather along one axis is a `Direction`. Its phases may be computed side by side (`fans`), its
+outputs in pairs (`pairs`); `slots` says in which order the weights are packed.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from math import prod
+from typing import TYPE_CHECKING, NamedTuple
+
+from .plan import Tile, ceil_div, round_up
+
+if TYPE_CHECKING:
+    from ..geometry import Axis
+
+Tap = tuple[int, int]  # index, offset
+
+
+class Phase(NamedTuple):
+    """Outputs first, first + step, ... of one axis, and the taps that reach them, by ascending offset."""
+
+    first: int
+    outputs: int
+    taps: list[Tap]
+
+
+class Direction(NamedTuple):
+    """One spatial axis of a correlation: target[first + step*u] sums source[source_step*u + offset]."""
+
+    kernel: int
+    source_size: int
+    source_step: int
+    step: int
+    phases: list[Phase]
+    gaps: bool  # whether there are outputs in no phase, because no tap reaches them
+
+    @property
+    def outputs(self) -> int:
+        """Outputs of the largest phase."""
+        return max(phase.outputs for phase in self.phases)
+
+
+def scatter(axis: Axis) -> Direction:
+    """Fine outputs j = first + stride*u from coarse inputs i = u + offset, for each output phase."""
+    # A single input pixel is never a stride away from another; a stride of K leaves a phase at most one tap.
+    stride = axis.stride if axis.coarse > 1 else (axis.kernel - 1) * axis.dilation + 1
+    taps = defaultdict(list)
+    for t in reversed(range(axis.kernel)):
+        taps[t * axis.dilation % stride].append(t)
+    phases = []
+    for phase, members in taps.items():  # a phase without taps is a gap: there can be 2**31 of them
+        first = (phase - axis.begin) % stride
+        outputs = ceil_div(axis.fine - first, stride)
+        offsets = [(t, (first + axis.begin - t * axis.dilation) // stride) for t in members]
+        reached = [(t, offset) for t, offset in offsets if offset < axis.coarse and offset + outputs > 0]
+        if reached and outputs > 0:
+            phases.append(Phase(first, outputs, reached))
+    return Direction(
+        axis.kernel, axis.coarse, 1, stride, sorted(phases), len(phases) < min(stride, axis.fine)
+    )
+
+
+def gather(axis: Axis) -> Direction:
+    """Coarse outputs i from fine inputs j = stride*i + offset: one phase with every tap."""
+    taps = [(t, t * axis.dilation - axis.begin) for t in range(axis.kernel)]
+    last = (axis.coarse - 1) * axis.stride
+    return Direction(
+        axis.kernel,
+        axis.fine,
+        axis.stride,
+        1,
+        [Phase(0, axis.coarse, [(t, o) for t, o in taps if o < axis.fine and o + last >= 0])],
+        False,
+    )
+
+
+ABSENT = Direction(1, 1, 1, 1, [Phase(0, 1, [(0, 0)])], False)  # an axis that a 1-D or 2-D map does not have
+
+
+class Fan(NamedTuple):
+    """Phases of one axis that are computed side by side: their outputs base + step*q + f, f < step."""
+
+    base: int
+    size: int
+    places: list[tuple[int, int]]  # of each tap of the kernel: its slot, and f
+
+
+def fan_out(direction: Direction) -> tuple[Direction, Fan] | None:
+    """All phases of one axis as one, where each has taps at the same distances.
+
+    Outputs u of a phase whose first offset is o meet the pixels u + o, u + o + 1, ...: counted from q = u + o
+    (less the smallest of them), the taps of all phases have the same offsets.
+    """
+    taps = len(direction.phases[0].taps)
+    offsets = [[offset for _, offset in phase.taps] for phase in direction.phases]
+    distances = {tuple(offset - each[0] for offset in each) for each in offsets}
+    if direction.step == 1 or len(offsets) < direction.step or len(distances) > 1:
+        return None
+    if taps * direction.step != direction.kernel:  # taps that no output meets
+        return None
+    low = min(each[0] for each in offsets)
+    firsts = [phase.first - direction.step * (phase.taps[0][1] - low) for phase in direction.phases]
+    base = min(firsts)
+    if max(firsts) - base >= direction.step:  # dilated: they do not follow each other
+        return None
+    places = [(0, 0)] * direction.kernel
+    for phase, first in zip(direction.phases, firsts, strict=True):
+        for slot, (tap, _) in enumerate(phase.taps):
+            places[tap] = (slot, first - base)
+    positions = max(phase.outputs + phase.taps[0][1] - low for phase in direction.phases)
+    common = [(slot, offset + low - offsets[0][0]) for slot, offset in enumerate(offsets[0])]
+    whole = Direction(
+        taps, direction.source_size, 1, direction.step, [Phase(0, positions, common)], direction.gaps
+    )
+    return whole, Fan(base, direction.step, places)
+
+
+def fans(
+    spatial: tuple[Direction, ...], source_channels: int, target_channels: int, tile: Tile
+) -> tuple[tuple[Direction, ...], tuple[Fan | None, ...]]:
+    """Compute phases side by side, as if they were channels, where this fills the panels better."""
+    merged = [fan_out(direction) for direction in spatial]
+    chosen = tuple(found[0] if found else direction for found, direction in zip(merged, spatial, strict=True))
+    size = prod(found[1].size for found in merged if found)
+
+    def cost(directions: tuple[Direction, ...], channels: int) -> int:
+        outputs = prod(sum(phase.outputs for phase in direction.phases) for direction in directions)
+        return outputs * round_up(channels, tile.unit)
+
+    depth = source_channels * prod(len(direction.phases[0].taps) for direction in spatial)
+    if (
+        size == 1
+        or min(depth, size * target_channels) < tile.unit
+        or cost(chosen, target_channels * size) > 0.9 * cost(spatial, target_channels)
+    ):
+        return spatial, (None,) * len(spatial)
+    return chosen, tuple(found[1] if found else None for found in merged)
+
+
+class Slots(NamedTuple):
+    """The weights of one axis in the order in which they are packed: taps phase by phase, then sums of two.
+
+    An element is what is multiplied together: (slots, offset of the first pixel). One slot is a tap; the same
+    one twice a tap that serves both outputs of a pair; three are a tap, the sum of two taps, the other tap.
+    """
+
+    taps: list[Tap]  # of each slot that is a tap: those that no output meets come last
+    sums: list[tuple[int, int]]  # the two slots of each slot that is a sum
+    firsts: list[int]  # the first slot of each phase, and the end of the last
+    elements: list[list[tuple[tuple[int, ...], int]]]  # of each phase
+
+    @property
+    def size(self) -> int:
+        """How many there are."""
+        return len(self.taps) + len(self.sums)
+
+
+def slots(direction: Direction, paired: bool) -> Slots:
+    """Order the weights of one axis, for outputs one by one or in pairs."""
+    taps = [tap for phase in direction.phases for tap in phase.taps]
+    met = {t for t, _ in taps}
+    every = taps + [(t, 0) for t in range(direction.kernel) if t not in met]
+    sums: list[tuple[int, int]] = []
+    firsts, elements = [0], []
+    for phase in direction.phases:
+        left = {offset: firsts[-1] + i for i, (_, offset) in enumerate(phase.taps)}
+        firsts.append(firsts[-1] + len(left))
+        members: list[tuple[tuple[int, ...], int]] = []
+        while left:
+            offset, slot = next(iter(left.items()))
+            del left[offset]
+            other = left.pop(offset + direction.source_step, None) if paired else None
+            if other is not None:
+                members.append(((slot, len(every) + len(sums), other), offset))
+                sums.append((slot, other))
+            else:
+                members.append(((slot, slot) if paired else (slot,), offset))
+        elements.append(members)
+    return Slots(every, sums, firsts, elements)
+
+
+def pairs(
+    spatial: tuple[Direction, ...], batch: int, source_channels: int, target_channels: int, exact: bool
+) -> tuple[bool, ...]:
+    """Along which axes outputs are computed in pairs: where it saves a tenth, and more than it costs.
+
+    Not where the sums are to be ``exact``: float64 and complex numbers are for those who count digits.
+    """
+    chosen, rest, growth = [], 1.0, 1.0
+    for direction in spatial:
+        made = slots(direction, True)
+        direct = sum(len(phase.taps) * phase.outputs for phase in direction.phases)
+        paired = sum(
+            sum(len(members) for members, _ in elements) * ceil_div(phase.outputs, 2)
+            for elements, phase in zip(made.elements, direction.phases, strict=True)
+        )
+        chosen.append(paired < 0.9 * direct)
+        if chosen[-1]:
+            rest *= paired / direct
+            growth *= made.size / direction.kernel
+    # Packing a weight costs about as much as multiplying it by 100 pixels; and channels have to fill vectors.
+    pixels = batch * prod(direction.outputs for direction in spatial)
+    if exact or min(source_channels, target_channels) < 32 or pixels * (1 - rest) < 100 * (growth - 1):
+        return (False,) * len(spatial)
+    return tuple(chosen)
