@@ -2,7 +2,7 @@
 
 dispatch.py             which compiled variant is used, and its functions for each dtype
 plan.py                 how the work is cut, from shapes alone: sizes and helpers
-  taps.py                 which tap takes which output to which pixel; phases, fans, pairs, the order of weights
+  taps.py                 which output meets which pixel through which tap; the order of weights
   plan_correlation.py     a forward pass or an input gradient
   plan_weight_gradient.py a weight gradient
 engine.pyx              the loops, compiled once per instruction set (portable, x86_64_v2, _v3, _v4):

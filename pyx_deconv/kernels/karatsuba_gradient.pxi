@@ -112,8 +112,8 @@ cdef int store_gradient(PairGradientPlan plan, const Py_ssize_t *e, Py_ssize_t g
                 first = &work[products + (2 * z * ny + 2 * y) * nx * size]
                 add_to_outer(first, first + size, first + 2 * size, size, 1)
             for x in range(plan.element_x[e[3], 1]):
-                tap[taps] = ((plan.element_z[e[1], 2 + z] * plan.kernel[2] + plan.element_y[e[2], 2 + y]) * plan.kernel[3]
-                             + plan.element_x[e[3], 2 + x])
+                tap[taps] = plan.element_z[e[1], 2 + z] * plan.kernel[2] + plan.element_y[e[2], 2 + y]
+                tap[taps] = tap[taps] * plan.kernel[3] + plan.element_x[e[3], 2 + x]
                 place[taps] = products + ((2 * z * ny + 2 * y) * nx + 2 * x) * size
                 taps += 1
     for x in range(taps):

@@ -29,7 +29,7 @@ from .taps import ABSENT, Direction, Fan, Slots, Tap, fans, pairs, slots
 class CorrelationFields:
     """What ``engine.CorrelationPlan`` copies."""
 
-    # groups, parts, source and target channels of a group (in parts), the latter with fans counted as channels
+    # groups, parts, source and target channels of a group (in parts); phases of a fan count as channels
     channels: tuple[int, int, int, int]
     fans: Shape  # how many phases are computed side by side: in all, along each axis
     fan_bases: Shape

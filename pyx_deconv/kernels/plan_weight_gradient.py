@@ -52,6 +52,21 @@ class WeightGradientFields:
     tap_tables: tuple[Table, Table, Table]
 
 
+def cut_pixels(
+    tasks: int, blocks: int, weight_bytes: int, multiplications: int | None = None
+) -> tuple[int, int]:
+    """Return into how many chunks pixels are cut, each with sums of its own, and how many blocks each has.
+
+    That is for too few blocks of channels and taps to keep many threads busy. What a chunk starts and ends
+    with has its price.
+    """
+    chunks = min(ceil_div(plan.TASKS, tasks), blocks, plan.PARTIAL_BYTES // weight_bytes)
+    if multiplications is not None:
+        chunks = min(chunks, multiplications // (8 * plan.MULTIPLICATIONS))
+    chunk_blocks = ceil_div(blocks, max(1, chunks))
+    return ceil_div(blocks, chunk_blocks), chunk_blocks
+
+
 def weight_gradient(
     axes: tuple[Axis, ...],
     batch: int,
@@ -121,17 +136,12 @@ def weight_gradient(
     blocks, tap_blocks = blocks_of(coarse_size, block), blocks_of(kernel, tap_block)
     coarse_blocks, fine_blocks = ceil_div(coarse_channels, coarse_block), ceil_div(fine_channels, fine_block)
 
-    # Too few blocks of channels and taps for many threads: sum chunks of the pixels apart.
     tasks = groups * prod(tap_blocks) * coarse_blocks * fine_blocks
     weight_bytes = groups * coarse_channels * fine_channels * prod(kernel) * tile.itemsize // parts
-    chunks = max(
-        1, min(ceil_div(plan.TASKS, tasks), prod(blocks), plan.PARTIAL_BYTES // max(1, weight_bytes))
-    )
-    chunk_blocks = ceil_div(prod(blocks), chunks)
-    chunks = ceil_div(prod(blocks), chunk_blocks)
 
     fine_offset = round_up(packed[0], 16)
     sums_offset = fine_offset + round_up(packed[1], 16)
+    chunks, chunk_blocks = cut_pixels(tasks, prod(blocks), max(1, weight_bytes))
     return WeightGradientFields(
         channels=(groups, parts, coarse_channels, fine_channels),
         sizes=(tasks * chunks, round_up(sums_offset + prod(tap_block) * coarse_block * fine_block, 16)),
@@ -229,14 +239,8 @@ def pair_gradient(
     element_blocks = ceil_div(elements, element_block)
     coarse_blocks, fine_blocks = ceil_div(coarse_channels, coarse_block), ceil_div(fine_channels, fine_block)
     tasks = groups * element_blocks * coarse_blocks * fine_blocks
-    weight_bytes = (
-        groups * coarse_channels * fine_channels * prod(d.kernel for d in directions) * tile.itemsize
-    )
-    chunks = max(
-        1, min(ceil_div(plan.TASKS, tasks), prod(blocks), plan.PARTIAL_BYTES * parts // weight_bytes)
-    )
-    chunk_blocks = ceil_div(prod(blocks), chunks)
-    chunks = ceil_div(prod(blocks), chunk_blocks)
+    kernel = (1, *(direction.kernel for direction in directions))
+    weight_bytes = groups * coarse_channels * fine_channels * prod(kernel) * tile.itemsize // parts
 
     zeros = round_up(max(coarse_block, fine_block), 16)
     coarse_offset = zeros + round_up(
@@ -246,6 +250,7 @@ def pair_gradient(
     fine_offset = coarse_offset + round_up(points * units_of_a_block * coarse_block, 16)
     products_offset = fine_offset + round_up(points * units_of_a_block * fine_block, 16)
     work_size = round_up(products_offset + element_block * points * coarse_block * fine_block, 16)
+    chunks, chunk_blocks = cut_pixels(tasks, prod(blocks), max(1, weight_bytes))
     return PairGradientFields(
         channels=(groups, parts, coarse_channels, fine_channels),
         sizes=(tasks * chunks, work_size),
@@ -341,17 +346,11 @@ def columns_gradient(
     tasks = groups * prod(tap_blocks) * coarse_blocks * fine_blocks
     weight_bytes = groups * coarse_channels * fine_channels * prod(kernel) * tile.itemsize
     multiplications = prod(coarse_size) * coarse_channels * fine_channels * prod(kernel) * groups
-    # What a chunk starts and ends with has its price.
-    most_chunks = multiplications // (8 * plan.MULTIPLICATIONS)
-    chunks = max(
-        1, min(ceil_div(plan.TASKS, tasks), prod(blocks), most_chunks, plan.PARTIAL_BYTES // weight_bytes)
-    )
-    chunk_blocks = ceil_div(prod(blocks), chunks)
-    chunks = ceil_div(prod(blocks), chunk_blocks)
     coarse_width = apart(coarse_block, tile.itemsize)
     region_offset = prod(block) * coarse_width
     columns_offset = region_offset + round_up(region * fine_block, 16)
     sums_offset = columns_offset + prod(block) * width
+    chunks, chunk_blocks = cut_pixels(tasks, prod(blocks), max(1, weight_bytes), multiplications)
     return ColumnsGradientFields(
         channels=(groups, coarse_channels, fine_channels),
         sizes=(tasks * chunks, round_up(sums_offset + coarse_block * width, 16)),
