@@ -305,10 +305,17 @@ def columns_gradient(
     in_place: tuple[bool, bool],
     tile: Tile,
 ) -> ColumnsGradientFields | None:
-    """Cut one weight gradient into products with columns, or say None for complex and single channels."""
-    if parts > 1 or (
-        3 * coarse_channels < 2 * tile.rows and axes[-1].coarse >= tile.unit and fine_channels < tile.unit
-    ):
+    """Cut one weight gradient into products with columns, or say None where tap by tap is faster.
+
+    Columns cost a copy of the fine map for each tap, but fill the panels whatever the number of channels, and
+    let a task have so many coarse channels that large maps are read seldom.
+    """
+    pixels, taps = batch * prod(axis.coarse for axis in axes), prod(axis.kernel for axis in axes)
+    few = fine_channels < tile.lanes // 2
+    uneven = fine_channels % tile.unit > 0 and (coarse_channels > 2 * tile.lanes or taps >= 64)
+    large = coarse_channels * fine_channels >= 32 * 64 * 64 and pixels >= 256
+    lines = few and 3 * coarse_channels < 2 * tile.rows and axes[-1].coarse >= tile.unit
+    if parts > 1 or lines or not (few or uneven or large):
         return None
     absent = (1,) * (3 - len(axes))
     stride, dilation, kernel = (

@@ -1,17 +1,17 @@
 /* Included by tile.h once for each REAL; see there for what it computes. */
 
-/* Panels of WIDE whole vectors and, with HALF, half a vector more. */
-#define TILE_OF(NAME, WIDE, HALF)                                                                                      \
+/* ROWS rows, and panels of WIDE whole vectors and, with HALF, half a vector more. */
+#define TILE_OF(NAME, ROWS, WIDE, HALF)                                                                                \
     static __attribute__((noinline)) void NAME(                                                                        \
         ptrdiff_t segments, ptrdiff_t depth, ptrdiff_t used_rows, const REAL *const *rows,                             \
                             ptrdiff_t row_step, const REAL *panel, const ptrdiff_t *offsets, ptrdiff_t panel_step,     \
                             REAL *c, ptrdiff_t c_step)                                                                 \
     {                                                                                                                  \
-        VECTOR sum[TILE_ROWS][2] = {{{0}}};                                                                            \
-        HALF_VECTOR half_sum[TILE_ROWS] = {{0}};                                                                       \
+        VECTOR sum[ROWS][2] = {{{0}}};                                                                                 \
+        HALF_VECTOR half_sum[ROWS] = {{0}};                                                                            \
         for (ptrdiff_t g = 0; g < segments; g++) {                                                                     \
-            const REAL *row[TILE_ROWS];                                                                                \
-            _Pragma("GCC unroll 16") for (int i = 0; i < TILE_ROWS; i++) row[i] = rows[g * TILE_ROWS + i];             \
+            const REAL *row[ROWS];                                                                                     \
+            _Pragma("GCC unroll 16") for (int i = 0; i < ROWS; i++) row[i] = rows[g * TILE_ROWS + i];                  \
             const REAL *lanes = panel + offsets[g];                                                                    \
             for (ptrdiff_t k = 0; k < depth; k++) {                                                                    \
                 VECTOR wide[2] = {{0}};                                                                                \
@@ -20,7 +20,7 @@
                     wide[v] = *(const UNALIGNED *)(lanes + v * LANES);                                                 \
                 if (HALF)                                                                                              \
                     half = *(const UNALIGNED_HALF *)(lanes + WIDE * LANES);                                            \
-                _Pragma("GCC unroll 16") for (int i = 0; i < TILE_ROWS; i++)                                           \
+                _Pragma("GCC unroll 16") for (int i = 0; i < ROWS; i++)                                                \
                 {                                                                                                      \
                     /* A splat: 0 + x would cost an addition, because of -0.0. */                                      \
                     const REAL x = row[i][k * row_step];                                                               \
@@ -33,7 +33,7 @@
             }                                                                                                          \
         }                                                                                                              \
         /* Added to memory at the end, not accumulated from it: sums of long sums lose less than one long sum. */      \
-        _Pragma("GCC unroll 16") for (int i = 0; i < TILE_ROWS; i++) if (i < used_rows)                                \
+        _Pragma("GCC unroll 16") for (int i = 0; i < ROWS; i++) if (i < used_rows)                                     \
         {                                                                                                              \
             for (int v = 0; v < WIDE; v++)                                                                             \
                 *(UNALIGNED *)(c + i * c_step + v * LANES) += sum[i][v];                                               \
@@ -52,27 +52,37 @@ typedef REAL HALF_VECTOR __attribute__((vector_size(HALF_BYTES)));
 typedef REAL UNALIGNED __attribute__((vector_size(VECTOR_BYTES), aligned(sizeof(REAL)), may_alias));
 typedef REAL UNALIGNED_HALF __attribute__((vector_size(HALF_BYTES), aligned(sizeof(REAL)), may_alias));
 
-TILE_OF(NAME(tile_4), 2, 0)
-TILE_OF(NAME(tile_2), 1, 0)
+enum { NAME(HALF_ROWS) = (TILE_ROWS + 1) / 2 };
+TILE_OF(NAME(tile_4), TILE_ROWS, 2, 0)
+TILE_OF(NAME(tile_2), TILE_ROWS, 1, 0)
+TILE_OF(NAME(short_tile_4), NAME(HALF_ROWS), 2, 0)
+TILE_OF(NAME(short_tile_2), NAME(HALF_ROWS), 1, 0)
 #if TILE_QUARTERS
-TILE_OF(NAME(tile_3), 1, 1)
-TILE_OF(NAME(tile_1), 0, 1)
+TILE_OF(NAME(tile_3), TILE_ROWS, 1, 1)
+TILE_OF(NAME(tile_1), TILE_ROWS, 0, 1)
+TILE_OF(NAME(short_tile_3), NAME(HALF_ROWS), 1, 1)
+TILE_OF(NAME(short_tile_1), NAME(HALF_ROWS), 0, 1)
 #endif
 
 static inline void NAME(tile)(ptrdiff_t width, ptrdiff_t segments, ptrdiff_t depth, ptrdiff_t used_rows,
                               const REAL *const *rows, ptrdiff_t row_step, const REAL *panel, const ptrdiff_t *offsets,
                               ptrdiff_t panel_step, REAL *c, ptrdiff_t c_step)
 {
+    const int is_short = used_rows <= NAME(HALF_ROWS);
+#define TILE(QUARTERS)                                                                                                 \
+    (is_short ? NAME(short_tile_##QUARTERS) : NAME(tile_##QUARTERS))(segments, depth, used_rows, rows, row_step, panel, \
+                                                                     offsets, panel_step, c, c_step)
     if (2 * width > 3 * LANES || (!TILE_QUARTERS && width > LANES))
-        NAME(tile_4)(segments, depth, used_rows, rows, row_step, panel, offsets, panel_step, c, c_step);
+        TILE(4);
 #if TILE_QUARTERS
     else if (width > LANES)
-        NAME(tile_3)(segments, depth, used_rows, rows, row_step, panel, offsets, panel_step, c, c_step);
+        TILE(3);
     else if (2 * width <= LANES)
-        NAME(tile_1)(segments, depth, used_rows, rows, row_step, panel, offsets, panel_step, c, c_step);
+        TILE(1);
 #endif
     else
-        NAME(tile_2)(segments, depth, used_rows, rows, row_step, panel, offsets, panel_step, c, c_step);
+        TILE(2);
+#undef TILE
 }
 
 #undef TILE_OF
