@@ -100,6 +100,12 @@ def conv_transpose(
     The result is the same, bit for bit, with any number of threads. A batch of size zero gives an empty
     result.
 
+    float64 and complex numbers are summed product by product. In float32, float16 and bfloat16, where 32
+    channels or more meet 32 or more, outputs are computed in pairs, with three products instead of four
+    (Karatsuba's identity): the rounding error of a number is then relative to the sums of ``abs(x) *
+    abs(weight)`` over all channels of its pixel and the neighbouring one. NaN and infinity go only where the
+    taps carry them.
+
     References
     ----------
     .. [1] V. Dumoulin and F. Visin, "A guide to convolution arithmetic for deep learning", 2016,
