@@ -29,9 +29,24 @@ class _Operator:
             _arguments.integer(settings["groups"], "groups"),
             _arguments.data_format(data_format),
         )
+        self._check()
         # A dictionary, so that several threads may call: what two of them pack at once is the same.
         self._prepared: dict[Any, Any] = {}
         self._weights: dict[np.dtype[Any], NDArray[Any]] = {self.weight.dtype: self.weight}
+
+    def _check(self) -> None:
+        """Check what does not depend on the input."""
+        stride, padding, output_padding, _, dilation, groups, _ = self._settings
+        _arguments.at_least(groups, "groups", 1)
+        shape = self.weight.shape
+        channels = (shape[0] if self._transposed else shape[1] * groups) if len(shape) > 1 else 1
+        bias = None if self.bias is None else self.bias.shape
+        rank = len(shape) - 2
+        _arguments.shapes((channels, *(1,) * rank), shape, bias, groups, "channels_first", self._transposed)
+        _arguments.per_axis(stride, "stride", rank, 1)
+        _arguments.per_axis(dilation, "dilation", rank, 1)
+        _arguments.per_axis(output_padding, "output_padding", rank, 0)
+        _arguments.padding_per_axis(padding, rank)
 
     def _plan(self, x: NDArray[Any]) -> Plan:
         return make_plan(self._transposed, x, self.weight, self.bias, *self._settings)
@@ -59,7 +74,8 @@ class _Operator:
         """
         x = _arguments.array(x, "x")
         plan = self._plan(x)
-        dtype = _arguments.result_dtype(x.dtype, self.weight.dtype)
+        bias_dtype = self.weight.dtype if self.bias is None else self.bias.dtype
+        dtype = _arguments.result_dtype(x.dtype, self.weight.dtype, bias_dtype)
         return forward(plan, x, self._weight_as(dtype), self.bias, out, self._prepared)
 
     def backward(
@@ -88,7 +104,10 @@ class _Operator:
 
     def output_shape(self, input_shape: Sequence[int]) -> tuple[int, ...]:
         """Return the shape of the result for an input of this shape, in this operator's layout."""
-        shape = _arguments.sizes(input_shape, "input_shape")
+        shape = tuple(
+            _arguments.at_least(_arguments.integer(size, "input_shape"), "input_shape", 0, axis)
+            for axis, size in enumerate(input_shape)
+        )
         return self._plan(np.broadcast_to(np.zeros((), self.weight.dtype), shape)).shape
 
     def __repr__(self) -> str:

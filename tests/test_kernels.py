@@ -184,29 +184,27 @@ def test_the_build_is_what_its_switches_asked_for():
     not kernels.engine.bounds_checked, reason="a build with bounds checks (PYX_DECONV_CHECKED=1) only"
 )
 @pytest.mark.parametrize("threads", [1, 2])
-def test_bounds_checks_see_a_workspace_that_is_too_small(monkeypatch, threads):
-    arithmetic = kernels.ARITHMETIC["float32"]
+@pytest.mark.parametrize(
+    ("dtype", "way"),
+    [("float32", "pair_gradient"), ("float64", "columns_gradient"), ("complex64", "weight_gradient")],
+)
+def test_bounds_checks_see_a_workspace_that_is_too_small(monkeypatch, dtype, way, threads):
+    arithmetic = kernels.ARITHMETIC[dtype]
 
     def too_small(compute):
         return lambda *arguments: compute(
             *arguments[:-2], np.ascontiguousarray(arguments[-2][:, :-1]), arguments[-1]
         )
 
-    monkeypatch.setitem(
-        kernels.ARITHMETIC,
-        "float32",
-        arithmetic._replace(
-            correlate=too_small(arithmetic.correlate), weight_gradient=too_small(arithmetic.weight_gradient)
-        ),
-    )
-    x, weight = np.ones((4, 64, 32, 32), np.float32), np.ones((64, 64, 3, 3), np.float32)
+    functions = {name: too_small(getattr(arithmetic, name)) for name in ("correlate", way)}
+    monkeypatch.setitem(kernels.ARITHMETIC, dtype, arithmetic._replace(**functions))
+    x, weight = np.ones((4, 64, 32, 32), dtype), np.ones((64, 64, 3, 3), dtype)
+    g = np.ones((4, 64, 65, 65), dtype)
     with pxd.num_threads(threads):
         with pytest.raises(IndexError, match="Out of bounds"):
             pxd.conv_transpose(x, weight, stride=2)
         with pytest.raises(IndexError, match="Out of bounds"):
-            pxd.conv_transpose_backward(
-                np.ones((4, 64, 65, 65), np.float32), x, weight, stride=2, needs="weight"
-            )
+            pxd.conv_transpose_backward(g, x, weight, stride=2, needs="weight")
 
 
 # (batch, coarse channels, fine channels, groups, size, kernel, stride): of real networks, and awkward ones
@@ -232,15 +230,21 @@ def test_scratch_memory_is_bounded(layer, in_place, dtype):
     axes = tuple(Axis(n, (n - 1) * stride + k, k, stride, 1, 0) for n, k in zip(size, kernel, strict=True))
     itemsize = kernels.ARITHMETIC[dtype].real.itemsize
     plans = [
-        kernels._correlation_plan(scatters, axes, batch, groups, *channels, in_place, finite, dtype)[0]
+        kernels._correlation_plan(
+            scatters, axes, batch, groups, *channels, in_place, target_in_place, finite, dtype
+        )[0]
         for scatters, channels in ((True, (coarse, fine)), (False, (fine, coarse)))
-        for finite in (True, False)
+        for target_in_place, finite in itertools.product((True, False), repeat=2)
     ]
     weight_bytes = coarse * fine // groups * np.prod(kernel) * np.dtype(dtype).itemsize
-    for by_pairs in (False, True):
-        gradient, _, chunks, _ = kernels._weight_gradient_plan(
-            axes, batch, groups, coarse, fine, (in_place, in_place), dtype, by_pairs
+    for way in ("pair_gradient", "columns_gradient", "weight_gradient"):
+        found = kernels._weight_gradient_plan(
+            axes, batch, groups, coarse, fine, (in_place, in_place), dtype, way
         )
+        if found is None:
+            assert way != "weight_gradient", "there has to be one for every layer"
+            continue
+        gradient, chunks, _ = found
         plans.append(gradient)
         # Copies of the weight gradient beyond the result itself
         assert chunks == 1 or chunks * weight_bytes <= 8 * 2**20

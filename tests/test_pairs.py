@@ -1,13 +1,18 @@
 """Outputs and taps in pairs, with three products instead of four: accuracy, and where NaN and infinity go.
 
 The layers below are computed in pairs because their shapes say so; small calls of every kind because the
-decision is forced on.
+decision is forced on. Only float32, float16 and bfloat16 are: the others are for those who count digits.
 
 What a pair costs: y0 = d0*g0 + d1*g1 is computed as (d0 - d1)*g0 + d1*(g0 + g1), which rounds multiples of
-d1*g0 that y0 does not have: they are terms of its partner y1 = d1*g0 + d2*g1. So errors are bounded relative
-to the sum |x||w| of an output plus twice that of its partner, along each paired axis. Where neighbours are of
-one magnitude this is what it was; where they are not, an output can be lost beside a partner 1e7 times as
-large.
+d1*g0 that y0 does not have: they are terms of its partner y1 = d1*g0 + d2*g1. So there are two bounds:
+
+- each element, of gradients of the weight too: relative to its sum |x||w| plus twice that of its partner,
+  along each paired axis;
+- the pixels of a result or of a gradient of x, the errors of all channels together: relative to the pixel's
+  own sums alone, whatever lies beside it, because a block is computed anew, tap by tap, where a pixel is more
+  than 16 times smaller than the parts that it was added up from.
+
+The second is no theorem: parts that are small only because bright channels cancel in them are not noticed.
 """
 
 import contextlib
@@ -25,16 +30,17 @@ from pyx_deconv import kernels
 from pyx_deconv.kernels import plan_correlation, plan_weight_gradient
 
 FLOAT, DOUBLE = np.dtype(np.float32), np.dtype(np.float64)
+IN_PAIRS = [FLOAT, *drawing.STORED]
 
 # (batch, coarse channels, *size), weight, settings: odd sizes, so that some outputs have no partner
 LAYERS = {
-    "line": ((2, 20, 131), (20, 17, 4), {"stride": 2, "padding": 1}),
-    "image": ((1, 18, 21, 23), (18, 16, 4, 4), {"stride": 2, "padding": 1}),
-    "groups": ((1, 34, 21, 23), (34, 16, 3, 3), {"padding": ((1, 1), (0, 2)), "groups": 2}),
-    "dilation": ((2, 16, 15, 14), (16, 21, 3, 2), {"stride": 2, "dilation": 2, "padding": (2, 0)}),
-    "one axis": ((1, 16, 9, 41), (16, 17, 1, 5), {"stride": (1, 3)}),
-    "other axis": ((1, 16, 41, 9), (16, 17, 5, 1), {"stride": (3, 1)}),
-    "volume": ((1, 16, 9, 11, 9), (16, 17, 2, 2, 2), {}),
+    "line": ((2, 36, 131), (36, 33, 4), {"stride": 2, "padding": 1}),
+    "image": ((1, 34, 21, 23), (34, 32, 4, 4), {"stride": 2, "padding": 1}),
+    "groups": ((1, 66, 21, 23), (66, 32, 3, 3), {"padding": ((1, 1), (0, 2)), "groups": 2}),
+    "dilation": ((2, 32, 15, 14), (32, 37, 3, 2), {"stride": 2, "dilation": 2, "padding": (2, 0)}),
+    "one axis": ((1, 32, 9, 41), (32, 33, 1, 5), {"stride": (1, 3)}),
+    "other axis": ((1, 32, 41, 9), (32, 33, 5, 1), {"stride": (3, 1)}),
+    "volume": ((1, 32, 9, 11, 9), (32, 33, 2, 2, 2), {}),
 }
 BOTH = ("channels_first", "channels_last")
 
@@ -134,10 +140,10 @@ def new_plans():
 
 @contextlib.contextmanager
 def forced(axes):
-    """Pairs along these of the axes (z, y, x), whatever the shapes."""
+    """Pairs along these of the axes (z, y, x), whatever the shapes; but not where sums are to be exact."""
     with new_plans() as patch:
         for module in (plan_correlation, plan_weight_gradient):
-            patch.setattr(module, "pairs", lambda *shapes: axes)
+            patch.setattr(module, "pairs", lambda *shapes: (False,) * 3 if shapes[-1] else axes)
         patch.setattr(plan_correlation, "few_channels", lambda *shapes: False)  # they have a way of their own
         yield
 
@@ -158,7 +164,7 @@ def watch(patch, dtype=FLOAT):
         patch.setattr(module, "pairs", watched("pairs", module.pairs))
     functions = {
         name: watched(name, getattr(arithmetic, name))
-        for name in ("correlate", "weight_gradient", "pair_gradient")
+        for name in ("correlate", "weight_gradient", "pair_gradient", "columns_gradient")
     }
     patch.setitem(kernels.ARITHMETIC, dtype.name, arithmetic._replace(**functions))
     return calls
@@ -170,16 +176,34 @@ each_layer = pytest.mark.parametrize(
 )
 
 
+@pytest.mark.parametrize("dtype", [*drawing.COMPUTED, *drawing.STORED], ids=str)
 @each_layer
-def test_the_layers_are_computed_in_pairs(name, transposed):
+def test_the_layers_are_computed_in_pairs(name, transposed, dtype):
     """Otherwise what is asked of them below would be asked of another path."""
     with new_plans() as patch:
-        calls = watch(patch)
-        results(pxd, *layer(name, transposed))
+        calls = watch(patch, dtype)
+        results(pxd, *layer(name, transposed, dtype))
     kernel = LAYERS[name][1][2:]
-    pairs = (*(False,) * (3 - len(kernel)), *(k > 1 for k in kernel))
-    assert [done for what, _, done in calls if what == "pairs"] == [pairs] * 3
-    assert calls[-1][::2] == ("pair_gradient", True), "the gradient of the weight was not computed anew"
+    pairs = (*(False,) * (3 - len(kernel)), *(k > 1 and dtype in IN_PAIRS for k in kernel))
+    decided = [done for what, _, done in calls if what == "pairs"]
+    assert set(decided) == {pairs}
+    if dtype in IN_PAIRS:
+        assert len(decided) == 3
+        assert calls[-1][::2] == ("pair_gradient", True), "the gradient of the weight was not computed anew"
+    else:
+        assert "pair_gradient" not in [what for what, _, _ in calls]
+
+
+@pytest.mark.parametrize("channels", [(31, 40), (40, 31), (32, 32)], ids=str)
+def test_few_channels_are_not_computed_in_pairs(channels):
+    shape, weight = (2, channels[0], 40, 40), (*channels, 4, 4)
+    x, w = np.ones(shape, FLOAT), np.ones(weight, FLOAT)
+    with new_plans() as patch:
+        calls = watch(patch)
+        # With a stride of one there are no phases that could be counted as channels.
+        pxd.conv_transpose_backward(pxd.conv_transpose(x, w), x, w, needs=("x", "weight"))
+    decided = {done for what, _, done in calls if what == "pairs"}
+    assert decided == {(False, *(min(channels) >= 32,) * 2)}
 
 
 @pytest.mark.parametrize("dtype", [*drawing.COMPUTED, *drawing.STORED], ids=str)
@@ -191,18 +215,87 @@ def test_layers(name, transposed, dtype):
     check(call, grad_output, results(reference, *magnitudes(call, grad_output)))
 
 
-@pytest.mark.parametrize("dtype", [FLOAT, DOUBLE], ids=str)
 @each_layer
-def test_layers_of_many_magnitudes(name, transposed, dtype):
-    call, grad_output = layer(name, transposed, dtype)
+def test_layers_of_many_magnitudes(name, transposed):
+    call, grad_output = layer(name, transposed)
     rng = np.random.default_rng(0)
     for array in (call.x, call.weight, grad_output):
         array *= 10.0 ** rng.integers(-5, 6, array.shape)
     check(call, grad_output, pair_scales(call, grad_output))
 
 
+def check_pixels(call, grad_output, what):
+    """The errors of all channels of a pixel together, relative to the sums |x||w| of this pixel alone."""
+    channels = -1 if call.settings["data_format"] == "channels_last" else 1
+    scales = results(reference, *magnitudes(call, grad_output), "weight")
+    want = results(reference, call, grad_output, "weight")
+    for name, got in results(pxd, call, grad_output, "weight").items():
+        error = np.abs(got.astype(DOUBLE) - want[name]).sum(axis=channels)
+        allowed = 1e-5 * scales[name].sum(axis=channels)
+        assert (error <= allowed).all(), (
+            f"{name}, {what}: {np.sum(error > allowed)} of {error.size} pixels, one of them off by "
+            f"{np.max(error / np.maximum(allowed, np.finfo(float).tiny)):.3g} times what is allowed"
+        )
+
+
+@pytest.mark.parametrize("data_format", BOTH)
+@each_layer
+def test_a_bright_pixel_does_not_spoil_those_beside_it(name, transposed, data_format):
+    """From 10 times as bright, below the ratio at which a block is computed anew, to 1e9 times."""
+    call, g = layer(name, transposed)
+    # Every other tap is so dim that what it leads to is about what it would be without the bright pixel.
+    for number, exponent in enumerate((1, 2, 3, 5, 9)):
+        weight = call.weight.copy()
+        for axis in range(2, weight.ndim):
+            if weight.shape[axis] > 1:
+                steps = [slice(None)] * weight.ndim
+                steps[axis] = slice(0, None, 2) if number % 2 else slice(1, None, 2)
+                weight[tuple(steps)] *= FLOAT.type(10.0 ** -(exponent + 1))
+        maps = []
+        for array in (call.x, g):
+            bright = array.copy()
+            at = tuple(n // 2 + number % 2 for n in array.shape[2:])
+            bright[(slice(None), slice(None), *at)] *= FLOAT.type(10.0**exponent)
+            maps.append(bright)
+        settings = call.settings | {"data_format": data_format}
+        if data_format == "channels_last":
+            maps = [np.ascontiguousarray(np.moveaxis(m, 1, -1)) for m in maps]
+        check_pixels(drawing.Call(transposed, maps[0], weight, None, settings), maps[1], f"1e{exponent}")
+
+
+@pytest.mark.parametrize("each", ["pixel", "element"])
+@each_layer
+def test_pixels_of_many_magnitudes(name, transposed, each):
+    call, g = layer(name, transposed)
+    call.bias = None
+    rng = np.random.default_rng(0)
+    for array in (call.x, g):
+        shape = array.shape if each == "element" else (len(array), 1, *array.shape[2:])
+        array *= 10.0 ** rng.integers(-5, 6, shape)
+    check_pixels(call, g, each)
+
+
+@pytest.mark.parametrize("fine", [32, 9], ids=["phase by phase", "phases side by side"])
+@pytest.mark.parametrize("kernel", [2, 4])
+def test_ones_beside_a_bright_pixel_are_exact(kernel, fine):
+    """One of its taps is zero, so that what this leads to is what it would be without the bright pixel."""
+    stride = kernel // 2
+    x, weight = np.ones((1, 32, 24, 24), FLOAT), np.ones((32, fine, kernel, kernel), FLOAT)
+    weight[:, :, stride] = weight[:, :, :, stride] = 0
+    with new_plans() as patch:
+        calls = watch(patch)
+        without = pxd.conv_transpose(x, weight, stride=stride)
+        x[0, :, 12, 12] = 1e9
+        y = pxd.conv_transpose(x, weight, stride=stride)
+    paired = [done for what, _, done in calls if what == "pairs"] == [(False, True, True)]
+    assert paired == (fine == 32), "a bright phase would hide what a dim one beside it loses"
+    met = 12 * stride + np.delete(np.arange(kernel), stride)
+    y[:, :, met[:, None], met] = without[:, :, met[:, None], met]
+    np.testing.assert_array_equal(y, without)
+
+
 @drawing.examples(250)
-@given(drawing.calls(drawing.COMPUTED + drawing.STORED), st.sampled_from(drawing.LAYOUTS), some_axes)
+@given(drawing.calls(IN_PAIRS), st.sampled_from(drawing.LAYOUTS), some_axes)
 def test_any_call_in_pairs(call, layout, axes):
     grad_output = drawing.grad_output_for(call, call.forward(reference).shape, layout)
     with forced(axes):
@@ -215,17 +308,16 @@ def check_equal(call, grad_output):
         np.testing.assert_array_equal(got, want[name], err_msg=name)
 
 
-@pytest.mark.parametrize("dtype", [FLOAT, np.dtype(np.complex64)], ids=str)
 @each_layer
-def test_integers_are_exact(name, transposed, dtype):
-    check_equal(*layer(name, transposed, dtype, "integers"))
+def test_integers_are_exact(name, transposed):
+    check_equal(*layer(name, transposed, kind="integers"))
 
 
 @drawing.examples(80)
-@given(drawing.calls(kinds=("integers",)), some_axes)
+@given(drawing.calls([FLOAT], kinds=("integers",)), some_axes)
 def test_integers_of_any_call_are_exact(call, axes):
     if call.bias is not None:
-        call.bias = np.rint(call.bias.real).astype(call.bias.dtype)
+        call.bias = np.rint(call.bias).astype(call.bias.dtype)
     g = drawing.values(np.random.default_rng(1), call.forward(reference).shape, call.x.dtype, "integers")
     with forced(axes):
         check_equal(call, g)
@@ -299,7 +391,7 @@ def test_specials_go_where_the_taps_carry_them(name, transposed, role):
 
 @pytest.mark.parametrize("role", ["x", "weight", "grad_output"])
 @drawing.examples(80)
-@given(drawing.calls([FLOAT, DOUBLE, *drawing.STORED], kinds=("normal",)), some_axes, st.data())
+@given(drawing.calls(IN_PAIRS, kinds=("normal",)), some_axes, st.data())
 def test_specials_of_any_call(role, call, axes, data):
     g = drawing.grad_output_for(call, call.forward(reference).shape)
     array = np.array(g if role == "grad_output" else getattr(call, role))
@@ -312,17 +404,6 @@ def test_specials_of_any_call(role, call, axes, data):
         setattr(call, role, array)
     with forced(axes):
         check_specials(call, g, role)
-
-
-@each_layer
-def test_nan_in_complex_numbers(name, transposed):
-    for role in ("x", "weight", "grad_output"):
-        call, g = layer(name, transposed, np.dtype(np.complex64))
-        array = g if role == "grad_output" else getattr(call, role)
-        array.flat[array.size // 2] = complex(1, np.nan)
-        want = results(reference, call, g, role)
-        for each, got in results(pxd, call, g, role).items():
-            np.testing.assert_array_equal(np.isnan(got), np.isnan(want[each]), err_msg=f"{each} from {role}")
 
 
 @pytest.mark.parametrize("signs", ["same", "alternating", "random"])
@@ -367,4 +448,6 @@ def test_any_number_of_threads_gives_the_same_bits(name, transposed, special):
             assert alone in (None, bits), [each for each in bits if bits[each] != alone[each]]
             alone = bits
     gradients = [what for what, _, _ in calls if what.endswith("gradient")]
-    assert gradients == ["pair_gradient", "weight_gradient"][: 1 if special is None else 2]
+    # The way without products of what is not there is the last.
+    assert gradients[0] == "pair_gradient"
+    assert gradients[-1] == ("pair_gradient" if special is None else "weight_gradient")

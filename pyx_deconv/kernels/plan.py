@@ -56,7 +56,7 @@ def block_of_lanes(channels: int, most: int, tile: Tile) -> int:
 
 
 def apart(size: int, itemsize: int) -> int:
-    """Return a distance of rows of this size: an odd number of cache lines, so that they share no set of L1."""
+    """Return a distance of rows: an odd number of cache lines, so that rows share no set of L1."""
     line = 64 // itemsize
     return (ceil_div(size, line) | 1) * line
 

@@ -113,7 +113,8 @@ def correlation(
     z, y, x = spatial
     fan_sizes = tuple(each.size if each else 1 for each in fan)
     target_channels *= prod(fan_sizes)
-    exact = tile.itemsize > 4 or parts > 1
+    # Where phases are side by side, a bright one would hide what a dim one loses.
+    exact = tile.itemsize > 4 or parts > 1 or prod(fan_sizes) > 1
     paired = (False,) * 3 if along_lines else pairs(spatial, batch, source_channels, target_channels, exact)
     ordered = list(map(slots, spatial, paired))
     taps_of = [made.taps[: made.firsts[-1]] for made in ordered]
