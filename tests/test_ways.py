@@ -234,7 +234,7 @@ COLUMNS = {
     "line of many taps": ((40,), (30, 1, 300), {"stride": 75, "padding": 100}),
     "volume": ((4, 5, 3), (18, 3, 3, 2, 4), {"stride": (2, 1, 2), "padding": ((1, 1), (1, 1), (2, 0))}),
     "groups": ((9, 10), (36, 2, 3, 3), {"stride": 2, "padding": 1, "groups": 3}),
-    "many channels": ((6, 5), (300, 70, 3, 3), {"stride": 2, "padding": 1}),
+    "many channels": ((6, 5), (300, 71, 3, 3), {"stride": 2, "padding": 1}),
     "one pixel": ((1, 1), (40, 3, 4, 4), {"stride": 2}),
     "many pixels": ((70, 90), (16, 3, 3, 3), {"padding": 1}),
 }
@@ -283,7 +283,8 @@ def test_columns(name, data_format, transposed, dtype, threads):
     with without_pairs() as patch, pxd.num_threads(threads):
         calls = watch_gradients(patch, dtype)
         got = weight_gradient(pxd, call, g)
-    assert calls == [("columns_gradient", True)]
+    if kernels.ARITHMETIC[dtype.name].tile.lanes >= 8:  # with fewer, few channels are not so few
+        assert calls == [("columns_gradient", True)]
     absolute = drawing.Call(transposed, *reference.magnitude(call.x, call.weight, None), call.settings)
     scale = weight_gradient(reference, absolute, reference.magnitude(g)[0])
     drawing.compare(got, weight_gradient(reference, call, g), scale, dtype, "gradient of weight")

@@ -134,6 +134,7 @@ cdef int columns_gradient_task(ColumnsGradientPlan plan, Py_ssize_t task, const 
     taps = cut(index, plan.tap_block, plan.kernel)
     width = panel_end(volume(&taps) * fine_count, sizeof(real_t))
     # The sums; and lanes beyond the last tap, which are multiplied as well.
+    end = &work[plan.sums_offset + plan.coarse_block * plan.width - 1]
     zero(&work[plan.columns_offset], plan.sums_offset - plan.columns_offset + plan.coarse_block * plan.width)
     for block in range(chunk * plan.chunk_blocks, min((chunk + 1) * plan.chunk_blocks, volume_of(plan.blocks))):
         unravel(block, plan.blocks, index)

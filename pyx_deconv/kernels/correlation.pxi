@@ -388,7 +388,9 @@ def correlate(CorrelationPlan plan, const stored_t[:, :, :, :, :, :] source, con
               const real_t[::1] bias, stored_t[:, :, :, :, :, :] target, real_t[:, ::1] work, int threads):
     """Fill target from source and packed weights; each thread has a row of work."""
     cdef Py_ssize_t task, row
-    for row in range(work.shape[0]):
+    cdef real_t *end
+    for row in range(work.shape[0] if plan.zeros else 0):
+        end = &work[row, plan.zeros - 1]
         zero(&work[row, 0], plan.zeros)
     if stored_t is double and real_t is double or stored_t is not double and real_t is float:
         if threads == 1:    # not prange: a forked child must not touch the OpenMP runtime

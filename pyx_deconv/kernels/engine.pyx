@@ -2,9 +2,9 @@
 # cython: freethreading_compatible=True
 """The loops: packing, correlation and weight gradient, over one register tile.
 
-This file is compiled once for every instruction set (see ``setup.py``). ``plan.py`` decides how the work is cut and
-fills the two plan classes; ``kernels/__init__.py`` allocates; here sizes are trusted. Two operations serve all six
-passes:
+This file is compiled once for every instruction set (see ``setup.py``). ``plan_correlation.py`` and
+``plan_weight_gradient.py`` decide how the work is cut and fill the plan classes; ``kernels/__init__.py`` allocates; here
+sizes are trusted. Two operations serve all six passes:
 
 correlate        target[n, m, first + step*u] = bias[m] + sum over taps t, channels c of
                      source[n, c, source_step*u + offset[t]] * weight[m, c, t]        (source is zero outside)
@@ -15,7 +15,8 @@ outputs of that phase, step = s, source_step = 1); a convolution is one (step = 
 (batch, channel, z, y, x, part): absent axes have size 1, and a complex number is two real channels, so that
 everything below is real arithmetic. Channels are counted in parts: channel 2*c + 1 is the imaginary part of c.
 
-Both have a second way for few channels, along lines of pixels instead of across channels (``lines.pxi``).
+Both have ways of their own for pairs of neighbouring outputs or taps, with fewer multiplications (``karatsuba.pxi``,
+``karatsuba_gradient.pxi``), and for few channels (``lines.pxi``, ``columns_gradient.pxi``).
 
 The tile takes pointers. Wherever one is handed over, the end of what it may touch is looked up as well (``end``,
 otherwise unused), so that a build with bounds checks sees it.
@@ -55,7 +56,7 @@ cdef extern from "transpose.h" nogil:
     void transpose_float(const float *source, Py_ssize_t row_step, Py_ssize_t column_step, Py_ssize_t rows,
                          Py_ssize_t columns, float *target, Py_ssize_t target_step)
     void transpose_double(const double *source, Py_ssize_t row_step, Py_ssize_t column_step, Py_ssize_t rows,
-                         Py_ssize_t columns, double *target, Py_ssize_t target_step)
+                          Py_ssize_t columns, double *target, Py_ssize_t target_step)
     void transpose_to_float(const float *source, Py_ssize_t source_step, Py_ssize_t rows, Py_ssize_t columns,
                             float *target, const Py_ssize_t *place, Py_ssize_t target_step)
     void transpose_to_double(const double *source, Py_ssize_t source_step, Py_ssize_t rows, Py_ssize_t columns,
@@ -70,9 +71,11 @@ cdef extern from "karatsuba.h" nogil:
                            Py_ssize_t step)
     void differences_double(Py_ssize_t ny, Py_ssize_t nx, const double **pixels, Py_ssize_t depth, double *values,
                             Py_ssize_t step)
-    void sums_float(Py_ssize_t ny, Py_ssize_t nx, const float **pixels, Py_ssize_t depth, float *values, Py_ssize_t step)
+    void sums_float(Py_ssize_t ny, Py_ssize_t nx, const float **pixels, Py_ssize_t depth, float *values,
+                    Py_ssize_t step)
     void add_to_outer_float(float *outer0, const float *inner, float *outer2, Py_ssize_t size, int sign)
-    void sums_double(Py_ssize_t ny, Py_ssize_t nx, const double **pixels, Py_ssize_t depth, double *values, Py_ssize_t step)
+    void sums_double(Py_ssize_t ny, Py_ssize_t nx, const double **pixels, Py_ssize_t depth, double *values,
+                     Py_ssize_t step)
     void add_to_outer_double(double *outer0, const double *inner, double *outer2, Py_ssize_t size, int sign)
     int add_rows_float(float *first, const float *middle, float *last, Py_ssize_t rows, Py_ssize_t size)
     int add_pairs_float(const float *a, const float *b, const float *c, Py_ssize_t size, float *first, float *second)
@@ -137,9 +140,9 @@ cdef inline void store(real_t value, stored_t *target) noexcept nogil:
         target[0] = <stored_t>value
 
 
-cdef inline void tile(Py_ssize_t width, Py_ssize_t segments, Py_ssize_t depth, Py_ssize_t used_rows, const real_t **rows,
-                      Py_ssize_t row_step, const real_t *panel, const Py_ssize_t *offsets, Py_ssize_t panel_step,
-                      real_t *c, Py_ssize_t c_step) noexcept nogil:
+cdef inline void tile(Py_ssize_t width, Py_ssize_t segments, Py_ssize_t depth, Py_ssize_t used_rows,
+                      const real_t **rows, Py_ssize_t row_step, const real_t *panel, const Py_ssize_t *offsets,
+                      Py_ssize_t panel_step, real_t *c, Py_ssize_t c_step) noexcept nogil:
     if real_t is float:
         tile_float(width, segments, depth, used_rows, rows, row_step, panel, offsets, panel_step, c, c_step)
     else:

@@ -198,7 +198,9 @@ def pair_gradient(PairGradientPlan plan, const stored_t[:, :, :, :, :, :] coarse
     """Fill partial (chunks, elements of the weight) as weight_gradient does; return whether all of it is finite."""
     cdef Py_ssize_t task, row
     cdef int infinite = 0
+    cdef real_t *end
     for row in range(work.shape[0]):
+        end = &work[row, plan.packed_offset - 1]
         zero(&work[row, 0], plan.packed_offset)
     if stored_t is double and real_t is double or stored_t is not double and real_t is float:
         if threads == 1:
