@@ -3,8 +3,8 @@
 """The loops: packing, correlation and weight gradient, over one register tile.
 
 This file is compiled once for every instruction set (see ``setup.py``). ``plan_correlation.py`` and
-``plan_weight_gradient.py`` decide how the work is cut and fill the plan classes; ``kernels/__init__.py`` allocates; here
-sizes are trusted. Two operations serve all six passes:
+``plan_weight_gradient.py`` decide how the work is cut and fill the plan classes; ``kernels/__init__.py`` allocates;
+here sizes are trusted. Two operations serve all six passes:
 
 correlate        target[n, m, first + step*u] = bias[m] + sum over taps t, channels c of
                      source[n, c, source_step*u + offset[t]] * weight[m, c, t]        (source is zero outside)
