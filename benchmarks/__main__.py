@@ -13,6 +13,7 @@ from benchmarks import plots, report
 from benchmarks.layers import FAMILIES, OPERATIONS, Case, load_layers
 from benchmarks.libraries import LIBRARIES, OWN
 from benchmarks.measure import Effort, measure
+from benchmarks.problem import NO_WEIGHT
 from benchmarks.processes import Pool, processors
 from benchmarks.store import Store, machine_name
 
@@ -61,7 +62,9 @@ def run(options: argparse.Namespace, store: Store) -> list[str]:
                     if options.fresh or not store.has(case, pool.versions, effort.rounds):
                         record = measure(case, pool, effort, progress)
                         reasons = [
-                            f"{name}, {key}: {why}" for key, why in record["skipped"].items() if OWN in key
+                            f"{name}, {key}: {why}"
+                            for key, why in record["skipped"].items()
+                            if OWN in key and why != NO_WEIGHT
                         ]
                         failures += reasons
                         if not reasons:

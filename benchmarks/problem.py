@@ -11,10 +11,13 @@ import numpy as np
 
 from benchmarks.layers import Layer
 
-__all__ = ["TOLERANCE", "Problem", "Unsupported", "relative_error", "truth"]
+__all__ = ["NO_WEIGHT", "TOLERANCE", "Problem", "Unsupported", "relative_error", "truth"]
 
 # Relative to the largest value of the result. The 16-bit rows allow for peers that accumulate in 16 bits.
 TOLERANCE = {"float64": 1e-11, "float32": 1e-4, "float16": 1e-2, "bfloat16": 5e-2}
+
+
+NO_WEIGHT = "no weight to prepare"  # why a library has no prepared layout of a weight gradient
 
 
 class Unsupported(Exception):

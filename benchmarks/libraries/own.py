@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 import pyx_deconv as pxd
-from benchmarks.problem import Problem, Unsupported
+from benchmarks.problem import NO_WEIGHT, Problem, Unsupported
 
 __all__ = ["PyxDeconv"]
 
@@ -65,7 +65,7 @@ def prepared(problem: Problem) -> Callable[[], np.ndarray]:
     settings = {"stride": layer.stride, "padding": layer.padding, "dilation": layer.dilation}
     settings |= {"groups": layer.groups, "data_format": problem.layout}
     if problem.operation == "grad_weight":
-        raise Unsupported("no weight to prepare")
+        raise Unsupported(NO_WEIGHT)
     if problem.operation == "forward":
         operator = pxd.ConvTranspose(problem.weight, output_padding=layer.output_padding, **settings)
         source = problem.x

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from benchmarks.layers import Layer
-from benchmarks.problem import Problem, Unsupported
+from benchmarks.problem import NO_WEIGHT, Problem, Unsupported
 
 __all__ = ["PyTorch"]
 
@@ -88,7 +88,7 @@ def prepared(
         pack, compute = torch.ops.mkldnn._reorder_convolution_weight, torch.ops.mkldnn._convolution_pointwise
         packed = pack(weight, layer.padding, *place, list(grad_output.shape))
         return partial(compute, grad_output, packed, None, layer.padding, *place, *plain)
-    raise Unsupported("no weight to prepare")
+    raise Unsupported(NO_WEIGHT)
 
 
 def tensor(array: np.ndarray) -> torch.Tensor:
