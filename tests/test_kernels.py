@@ -12,6 +12,7 @@ from importlib import import_module
 from pathlib import Path
 
 import numpy as np
+import plans
 import pytest
 
 import pyx_deconv as pxd
@@ -230,7 +231,7 @@ def test_scratch_memory_is_bounded(layer, in_place, dtype):
     batch, coarse, fine, groups, size, kernel, stride = LAYERS[layer]
     axes = tuple(Axis(n, (n - 1) * stride + k, k, stride, 1, 0) for n, k in zip(size, kernel, strict=True))
     itemsize = kernels.ARITHMETIC[dtype].real.itemsize
-    plans = [
+    cuts = [
         kernels._correlation_plan(
             scatters, axes, batch, groups, *channels, in_place, target_in_place, finite, dtype
         )[0]
@@ -246,10 +247,10 @@ def test_scratch_memory_is_bounded(layer, in_place, dtype):
             assert way != "weight_gradient", "there has to be one for every layer"
             continue
         gradient, chunks, _ = found
-        plans.append(gradient)
+        cuts.append(gradient)
         # Copies of the weight gradient beyond the result itself
         assert chunks == 1 or chunks * weight_bytes <= 8 * 2**20
-    for plan in plans:
+    for plan in cuts:
         assert plan.work_size * itemsize <= 512 * 1024
 
 
@@ -299,18 +300,16 @@ def test_peak_memory(layer, threads, monkeypatch):
         assert peak - result.nbytes - sum(packed) <= threads * (l2 // 2 + l1) + 8 * 2**20, name
 
 
-def test_results_do_not_depend_on_how_the_work_is_cut(monkeypatch):
+def test_results_do_not_depend_on_how_the_work_is_cut():
     """A task of a few pixels gives the numbers of a large one: nothing is lost between blocks."""
     rng = np.random.default_rng(0)
     x, weight = rng.standard_normal((2, 40, 11, 13)), rng.standard_normal((40, 50, 4, 3))
     settings = {"stride": (2, 3), "padding": 1}
     y = pxd.conv_transpose(x, weight, **settings)
     gradients = pxd.conv_transpose_backward(y, x, weight, **settings)
-    for name in ("SUMS_BYTES", "PACKED_BYTES", "VALUES_BYTES", "PRODUCTS_BYTES", "ROWS_BYTES", "PIXELS"):
-        monkeypatch.setattr(kernels.plan, name, getattr(kernels.plan, name) // 16)
-    kernels._correlation_plan.cache_clear()
-    kernels._weight_gradient_plan.cache_clear()
-    try:
+    with plans.new_plans() as patch:
+        for name in ("SUMS_BYTES", "PACKED_BYTES", "VALUES_BYTES", "PRODUCTS_BYTES", "ROWS_BYTES", "PIXELS"):
+            patch.setattr(kernels.plan, name, getattr(kernels.plan, name) // 16)
         np.testing.assert_allclose(
             pxd.conv_transpose(x, weight, **settings), y, rtol=0, atol=1e-12 * np.abs(y).max()
         )
@@ -318,6 +317,3 @@ def test_results_do_not_depend_on_how_the_work_is_cut(monkeypatch):
             pxd.conv_transpose_backward(y, x, weight, **settings), gradients, strict=True
         ):
             np.testing.assert_allclose(small, large, rtol=0, atol=1e-12 * np.abs(large).max())
-    finally:
-        kernels._correlation_plan.cache_clear()
-        kernels._weight_gradient_plan.cache_clear()

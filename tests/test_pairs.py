@@ -20,6 +20,7 @@ import itertools
 
 import drawing
 import numpy as np
+import plans
 import pytest
 import reference
 from hypothesis import given
@@ -125,23 +126,9 @@ def check(call, grad_output, scales):
 
 
 @contextlib.contextmanager
-def new_plans():
-    """Plans made meanwhile are not those of before, and not used afterwards."""
-    caches = kernels._correlation_plan, kernels._weight_gradient_plan
-    with pytest.MonkeyPatch.context() as patch:
-        for cache in caches:
-            cache.cache_clear()
-        try:
-            yield patch
-        finally:
-            for cache in caches:
-                cache.cache_clear()
-
-
-@contextlib.contextmanager
 def forced(axes):
     """Pairs along these of the axes (z, y, x), whatever the shapes; but not where sums are to be exact."""
-    with new_plans() as patch:
+    with plans.new_plans() as patch:
         for module in (plan_correlation, plan_weight_gradient):
             patch.setattr(module, "pairs", lambda *shapes: (False,) * 3 if shapes[-1] else axes)
         patch.setattr(plan_correlation, "few_channels", lambda *shapes: False)  # they have a way of their own
@@ -180,7 +167,7 @@ each_layer = pytest.mark.parametrize(
 @each_layer
 def test_the_layers_are_computed_in_pairs(name, transposed, dtype):
     """Otherwise what is asked of them below would be asked of another path."""
-    with new_plans() as patch:
+    with plans.new_plans() as patch:
         calls = watch(patch, dtype)
         results(pxd, *layer(name, transposed, dtype))
     kernel = LAYERS[name][1][2:]
@@ -198,7 +185,7 @@ def test_the_layers_are_computed_in_pairs(name, transposed, dtype):
 def test_few_channels_are_not_computed_in_pairs(channels):
     shape, weight = (2, channels[0], 40, 40), (*channels, 4, 4)
     x, w = np.ones(shape, FLOAT), np.ones(weight, FLOAT)
-    with new_plans() as patch:
+    with plans.new_plans() as patch:
         calls = watch(patch)
         # With a stride of one there are no phases that could be counted as channels.
         pxd.conv_transpose_backward(pxd.conv_transpose(x, w), x, w, needs=("x", "weight"))
@@ -282,7 +269,7 @@ def test_ones_beside_a_bright_pixel_are_exact(kernel, fine):
     stride = kernel // 2
     x, weight = np.ones((1, 32, 24, 24), FLOAT), np.ones((32, fine, kernel, kernel), FLOAT)
     weight[:, :, stride] = weight[:, :, :, stride] = 0
-    with new_plans() as patch:
+    with plans.new_plans() as patch:
         calls = watch(patch)
         without = pxd.conv_transpose(x, weight, stride=stride)
         x[0, :, 12, 12] = 1e9

@@ -8,6 +8,7 @@ import contextlib
 
 import drawing
 import numpy as np
+import plans
 import pytest
 import reference
 from hypothesis import given
@@ -20,20 +21,6 @@ from pyx_deconv.kernels import plan_correlation, plan_weight_gradient, taps
 FLOAT = np.dtype(np.float32)
 REAL = [FLOAT, np.dtype(np.float64), *drawing.STORED]
 BOTH = ("channels_first", "channels_last")
-
-
-@contextlib.contextmanager
-def new_plans():
-    """Plans made meanwhile are not those of before, and not used afterwards."""
-    caches = kernels._correlation_plan, kernels._weight_gradient_plan
-    with pytest.MonkeyPatch.context() as patch:
-        for cache in caches:
-            cache.cache_clear()
-        try:
-            yield patch
-        finally:
-            for cache in caches:
-                cache.cache_clear()
 
 
 def made(coarse, weight, settings, dtype=FLOAT, transposed=True, batch=2, kind="normal"):
@@ -102,7 +89,7 @@ def forced_fans():
             tuple(each[1] if each else None for each in found),
         )
 
-    with new_plans() as patch:
+    with plans.new_plans() as patch:
         patch.setattr(plan_correlation, "fans", every)
         yield sizes
 
@@ -134,7 +121,7 @@ CHOSEN = (
 def test_phases_side_by_side_are_chosen(name, data_format):
     """Where vectors of any width are filled better."""
     size, weight, settings = FANS[name]
-    with new_plans() as patch:
+    with plans.new_plans() as patch:
         sizes = watch_fans(patch)
         made(size, weight, settings | {"data_format": data_format})[0].forward(pxd)
     assert sizes[-1] == [settings["stride"]] * len(size)
@@ -263,7 +250,7 @@ def watch_gradients(patch, dtype=FLOAT):
 
 @contextlib.contextmanager
 def without_pairs():
-    with new_plans() as patch:
+    with plans.new_plans() as patch:
         patch.setattr(plan_weight_gradient, "pairs", lambda spatial, *rest: (False,) * len(spatial))
         yield patch
 
