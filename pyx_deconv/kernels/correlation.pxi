@@ -1,23 +1,32 @@
 # Forward passes and input gradients. Part of engine.pyx.
 
+cdef struct Taps:
+    # The taps of a phase, for pixels that all of them take into the source.
+    Py_ssize_t count
+    Py_ssize_t depth                    # of each: channels, and taps that are one long row
+    Py_ssize_t low[4]                   # least and greatest offset along each axis
+    Py_ssize_t high[4]
+    Py_ssize_t shift[MAX_SEGMENTS]      # from a pixel to what the tap meets, in elements
+    Py_ssize_t place[MAX_SEGMENTS]      # of the weights in a whole panel, and in the last one
+    Py_ssize_t last_place[MAX_SEGMENTS]
+
+
 cdef inline int add_products(CorrelationPlan plan, Py_ssize_t segments, Py_ssize_t depth, Py_ssize_t used,
                              const real_t **rows, Py_ssize_t *slots, Py_ssize_t channel, const real_t[::1] packed,
                              Py_ssize_t group, Py_ssize_t panel, Py_ssize_t panels, real_t[::1] work,
-                             Py_ssize_t sums) except -1 nogil:
+                             Py_ssize_t sums, bint adds) except -1 nogil:
     # One row of tiles: the same pixels against each panel of channels.
     cdef Py_ssize_t p, i, width
     cdef Py_ssize_t offsets[MAX_SEGMENTS]
     cdef const real_t *end
-    if segments == 0:
-        return 0
     for p in range(panels):
         width = panel_width(plan, panel + p)
         for i in range(segments):
             offsets[i] = (slots[i] * plan.source_channels + channel) * width
         end = &packed[panel_place(plan, group, panel + p) + plan.slots * plan.source_channels * width - 1]
         end = &work[sums + (used - 1) * plan.channel_block + p * plan.lanes + width - 1]
-        tile(width, segments, depth, used, rows, 1, &packed[panel_place(plan, group, panel + p)], offsets, width,
-             &work[sums + p * plan.lanes], plan.channel_block)
+        tile_at(width, segments, depth, used, rows, NULL, 1, &packed[panel_place(plan, group, panel + p)], offsets,
+                width, &work[sums + p * plan.lanes], plan.channel_block, adds)
     return 0
 
 
@@ -29,139 +38,204 @@ cdef inline bint inside(CorrelationPlan plan, const Py_ssize_t *pixel, Py_ssize_
             and 0 <= pixel[3] * plan.source_step[3] + x < plan.source_size[3])
 
 
-cdef int correlate_phase(CorrelationPlan plan, Py_ssize_t phase, const Box *task, const Box *taps, const Box *region,
-                         bint finite, const stored_t[:, :, :, :, :, :] source, Py_ssize_t group, Py_ssize_t c,
-                         Py_ssize_t depth, const real_t[::1] packed, Py_ssize_t panel, Py_ssize_t panels,
-                         real_t[::1] work, Py_ssize_t sums) except -1 nogil:
-    # work[sums + pixel * channel_block + lane] += the group's channels [c, c + depth) of this phase's taps
+cdef int gather_taps(CorrelationPlan plan, const Box *mine, const Py_ssize_t *place, bint merges, Py_ssize_t channel,
+                     Py_ssize_t depth, Py_ssize_t last_width, Taps *taps) except -1 nogil:
+    # All taps of a phase, unless they are too many to be listed: then none. place: from one source pixel to the next.
+    cdef Py_ssize_t tz, ty, tx, slot, tx_step = mine.size[3] if merges else 1
+    taps.count = 0
+    taps.depth = depth * tx_step
+    if mine.size[1] * mine.size[2] * (mine.size[3] // tx_step) > MAX_SEGMENTS:
+        return 0
+    offsets_of(plan.tap_z, mine, 1, taps)
+    offsets_of(plan.tap_y, mine, 2, taps)
+    offsets_of(plan.tap_x, mine, 3, taps)
+    for tz in range(mine.start[1], mine.start[1] + mine.size[1]):
+        for ty in range(mine.start[2], mine.start[2] + mine.size[2]):
+            tx = mine.start[3]
+            while tx < mine.start[3] + mine.size[3]:
+                slot = slot_of(plan, tz, ty, tx) * plan.source_channels + channel
+                taps.shift[taps.count] = (plan.tap_z[tz, 0] * place[1] + plan.tap_y[ty, 0] * place[2]
+                                          + plan.tap_x[tx, 0] * place[3])
+                taps.place[taps.count] = slot * plan.lanes
+                taps.last_place[taps.count] = slot * last_width
+                taps.count += 1
+                tx += tx_step
+    return 0
+
+
+cdef inline int offsets_of(const Py_ssize_t[:, ::1] table, const Box *mine, int axis, Taps *taps) except -1 nogil:
+    cdef Py_ssize_t t
+    taps.low[axis] = taps.high[axis] = table[mine.start[axis], 0]
+    for t in range(mine.start[axis] + 1, mine.start[axis] + mine.size[axis]):
+        taps.low[axis] = min(taps.low[axis], table[t, 0])
+        taps.high[axis] = max(taps.high[axis], table[t, 0])
+    return 0
+
+
+cdef int add_edge(CorrelationPlan plan, const Box *mine, const Py_ssize_t *place, const Box *box, Py_ssize_t first,
+                  Py_ssize_t used, const real_t **base, const Box *region, const stored_t[:, :, :, :, :, :] source,
+                  Py_ssize_t group, Py_ssize_t c, Py_ssize_t depth, const real_t[::1] packed, Py_ssize_t panel,
+                  Py_ssize_t panels, real_t[::1] work, Py_ssize_t sums, bint adds) except -1 nogil:
+    # Some of these pixels have taps that reach beside the source: zeros stand in, or the tap is left out.
+    cdef Py_ssize_t segments = 0, reached, tz, ty, tx, z, y, x, i, shift
+    cdef Py_ssize_t pixel[MAX_ROWS][4]
+    cdef const real_t *rows[MAX_SEGMENTS * MAX_ROWS]
+    cdef Py_ssize_t slots[MAX_SEGMENTS]
+    for i in range(used):
+        unravel_box(first + i, box, pixel[i])
+    for tz in range(mine.start[1], mine.start[1] + mine.size[1]):
+        z = plan.tap_z[tz, 0]
+        for ty in range(mine.start[2], mine.start[2] + mine.size[2]):
+            y = plan.tap_y[ty, 0]
+            for tx in range(mine.start[3], mine.start[3] + mine.size[3]):
+                x = plan.tap_x[tx, 0]
+                shift = z * place[1] + y * place[2] + x * place[3]
+                reached = 0
+                for i in range(used):
+                    if inside(plan, pixel[i], z, y, x):
+                        rows[segments * TILE_ROWS + i] = base[i] + shift
+                        look_up(plan, source, group * plan.source_channels + c, depth, region, work, pixel[i], z, y, x)
+                        reached += 1
+                    else:
+                        rows[segments * TILE_ROWS + i] = &work[0]
+                if reached == 0:
+                    continue
+                for i in range(used, TILE_ROWS):
+                    rows[segments * TILE_ROWS + i] = rows[segments * TILE_ROWS]
+                slots[segments] = slot_of(plan, tz, ty, tx)
+                segments += 1
+                if segments == MAX_SEGMENTS:
+                    add_products(plan, segments, depth, used, rows, slots, c, packed, group, panel, panels, work, sums,
+                                 adds)
+                    adds = True
+                    segments = 0
+    if segments or not adds:    # without a segment the sums are zero
+        add_products(plan, segments, depth, used, rows, slots, c, packed, group, panel, panels, work, sums, adds)
+    return 0
+
+
+cdef int correlate_phase(CorrelationPlan plan, Py_ssize_t phase, const Box *task, const Box *tap_block,
+                         const Box *region, bint finite, const stored_t[:, :, :, :, :, :] source, Py_ssize_t group,
+                         Py_ssize_t c, Py_ssize_t depth, const real_t[::1] packed, Py_ssize_t panel, Py_ssize_t panels,
+                         real_t[::1] work, Py_ssize_t sums, bint adds) except -1 nogil:
+    # work[sums + pixel * channel_block + lane] += (or =) the group's channels [c, c + depth) of this phase's taps
     cdef Py_ssize_t channel = group * plan.source_channels + c
     # Zeros stand in for pixels outside the source. An infinite weight would make NaN of them: then every pixel
     # takes a tile of its own, with just the taps that reach it.
     cdef Py_ssize_t step = TILE_ROWS if finite else 1
-    cdef Py_ssize_t tile_index, first, used, segments, reached, tz, ty, tx, tx_step, i, z, y, x, delta, offset
+    cdef Py_ssize_t tile_index, first, used, i, j, run, p, width, line_end
     cdef Py_ssize_t index[4]
     cdef Py_ssize_t at[4]
-    cdef Py_ssize_t pixel[MAX_ROWS][4]
     cdef Py_ssize_t low[4]
     cdef Py_ssize_t high[4]
     cdef Py_ssize_t place[4]
     cdef const real_t *base[MAX_ROWS]
+    cdef const real_t *line
     cdef const real_t *origin
-    cdef const real_t *rows[MAX_SEGMENTS * MAX_ROWS]
-    cdef Py_ssize_t slots[MAX_SEGMENTS]
-    cdef Box box, mine = taps[0]
+    cdef const real_t *end
+    cdef Taps taps
+    cdef Box box, mine = tap_block[0]
     cdef int axis
-    cdef bint merges, whole, same
-    # What is packed has zeros around it.
-    cdef bint padded = finite and not plan.in_place
+    cdef bint all_inside, same
     if not phase_box(plan, phase, task, index, &box):
         return 0
     clip(&mine, 1, plan.phase_z[index[1], 2], plan.phase_z[index[1], 3])
     clip(&mine, 2, plan.phase_y[index[2], 2], plan.phase_y[index[2], 3])
     clip(&mine, 3, plan.phase_x[index[3], 2], plan.phase_x[index[3], 3])
     if volume(&mine) == 0:
+        if not adds:
+            end = &work[sums + volume(&box) * plan.channel_block - 1]
+            zero(&work[sums], volume(&box) * plan.channel_block)
         return 0
     origin = source_place(plan, source, channel, depth, region, work, place)
     # Neighbouring pixels with all their channels side by side are one long row, as their weights are.
-    merges = plan.merges and place[3] == depth and depth == plan.source_channels
+    gather_taps(plan, &mine, place, plan.merges and place[3] == depth and depth == plan.source_channels, c, depth,
+                panel_width(plan, plan.panels - 1), &taps)
+    line_end = box.start[3] + box.size[3]
     for axis in range(4):
-        place[axis] *= plan.source_step[axis]
         at[axis] = box.start[axis]
-    offset = at[0] * place[0] + at[1] * place[1] + at[2] * place[2] + at[3] * place[3]
     for tile_index in range((volume(&box) + step - 1) // step):
         first = tile_index * step
         used = min(step, volume(&box) - first)
         for axis in range(4):
             low[axis] = at[axis]
-        for i in range(used):
-            base[i] = origin + offset
+        i = 0
+        while i < used:
+            run = min(used - i, line_end - at[3])
+            line = origin
             for axis in range(4):
-                pixel[i][axis] = high[axis] = at[axis]
-            at[3] += 1
-            offset += place[3]
-            if at[3] == box.start[3] + box.size[3]:
-                at[3] -= 1
-                advance(at, &box)
-                offset = at[0] * place[0] + at[1] * place[1] + at[2] * place[2] + at[3] * place[3]
+                line += at[axis] * plan.source_step[axis] * place[axis]
+                high[axis] = at[axis]
+            for j in range(run):
+                base[i + j] = line + j * plan.source_step[3] * place[3]
+            i += run
+            high[3] += run - 1
+            at[3] = high[3]
+            advance(at, &box)
+        for i in range(used, TILE_ROWS):
+            base[i] = base[0]
         # From the first pixel to the last, along the first axis that they differ in; any along those after it.
         same = low[0] == high[0]
+        all_inside = finite and taps.count > 0
         for axis in range(1, 4):
             if not same:
                 low[axis] = box.start[axis]
                 high[axis] = box.start[axis] + box.size[axis] - 1
             same = same and low[axis] == high[axis]
-            low[axis] *= plan.source_step[axis]
-            high[axis] *= plan.source_step[axis]
-        tx_step = 1
-        if merges and (padded or low[3] + plan.tap_x[mine.start[3], 0] >= 0
-                       and high[3] + plan.tap_x[mine.start[3] + mine.size[3] - 1, 0] < plan.source_size[3]):
-            tx_step = mine.size[3]
-        segments = 0
-        for tz in range(mine.start[1], mine.start[1] + mine.size[1]):
-            z = plan.tap_z[tz, 0]
-            if high[1] + z < 0 or low[1] + z >= plan.source_size[1]:
-                continue
-            for ty in range(mine.start[2], mine.start[2] + mine.size[2]):
-                y = plan.tap_y[ty, 0]
-                if high[2] + y < 0 or low[2] + y >= plan.source_size[2]:
-                    continue
-                tx = mine.start[3] - tx_step
-                while tx + tx_step < mine.start[3] + mine.size[3]:
-                    tx += tx_step
-                    x = plan.tap_x[tx, 0]
-                    if tx_step == 1 and (high[3] + x < 0 or low[3] + x >= plan.source_size[3]):
-                        continue
-                    delta = (z * (place[1] // plan.source_step[1]) + y * (place[2] // plan.source_step[2])
-                             + x * (place[3] // plan.source_step[3]))
-                    whole = padded or (
-                        low[1] + z >= 0 and high[1] + z < plan.source_size[1] and low[2] + y >= 0
-                        and high[2] + y < plan.source_size[2] and low[3] + x >= 0
-                        and high[3] + x < plan.source_size[3])
-                    reached = 0
-                    for i in range(used):
-                        if whole or inside(plan, pixel[i], z, y, x):
-                            rows[segments * TILE_ROWS + i] = base[i] + delta
-                            look_up(plan, source, channel, depth, region, work, pixel[i], z, y, x)
-                            reached += 1
-                        else:
-                            rows[segments * TILE_ROWS + i] = &work[0]
-                    if reached == 0:
-                        continue
-                    for i in range(used, TILE_ROWS):
-                        rows[segments * TILE_ROWS + i] = rows[segments * TILE_ROWS]
-                    slots[segments] = slot_of(plan, tz, ty, tx)
-                    segments += 1
-                    if segments == MAX_SEGMENTS:
-                        add_products(plan, segments, depth * tx_step, used, rows, slots, c, packed, group, panel,
-                                     panels, work, sums + first * plan.channel_block)
-                        segments = 0
-        add_products(plan, segments, depth * tx_step, used, rows, slots, c, packed, group, panel, panels, work,
-                     sums + first * plan.channel_block)
+            # What is packed has zeros around it.
+            all_inside = all_inside and (not plan.in_place or (
+                low[axis] * plan.source_step[axis] + taps.low[axis] >= 0
+                and high[axis] * plan.source_step[axis] + taps.high[axis] < plan.source_size[axis]))
+        if not all_inside:
+            add_edge(plan, &mine, place, &box, first, used, base, region, source, group, c, depth, packed, panel,
+                     panels, work, sums + first * plan.channel_block, adds)
+            continue
+        look_up(plan, source, channel, depth, region, work, low, taps.low[1], taps.low[2], taps.low[3])
+        look_up(plan, source, channel, depth, region, work, high, taps.high[1], taps.high[2], taps.high[3])
+        for p in range(panels):
+            width = panel_width(plan, panel + p)
+            end = &packed[panel_place(plan, group, panel + p) + plan.slots * plan.source_channels * width - 1]
+            end = &work[sums + (first + used - 1) * plan.channel_block + p * plan.lanes + width - 1]
+            tile_at(width, taps.count, taps.depth, used, base, taps.shift, 1,
+                    &packed[panel_place(plan, group, panel + p)],
+                    &taps.place[0] if width == plan.lanes else &taps.last_place[0], width,
+                    &work[sums + first * plan.channel_block + p * plan.lanes], plan.channel_block, adds)
     return 0
 
 
-cdef int store_pixels(CorrelationPlan plan, Py_ssize_t phase, const Box *task, real_t[::1] work, Py_ssize_t sums,
-                      const real_t[::1] bias, Py_ssize_t channel, Py_ssize_t channels,
-                      stored_t[:, :, :, :, :, :] target) except -1 nogil:
-    # target at channels [channel, channel + channels) = sums + bias, where channels lie side by side
-    cdef Py_ssize_t bits = plan.parts - 1, step = plan.target_step[3], line = sums
-    cdef Py_ssize_t n, z, y, x, c, target_z, target_y, first
+cdef int store_pixels(CorrelationPlan plan, Py_ssize_t phase, Py_ssize_t count, const Box *task, real_t[::1] work,
+                      Py_ssize_t sums, Py_ssize_t sums_size, const real_t[::1] bias, Py_ssize_t channel,
+                      Py_ssize_t channels, stored_t[:, :, :, :, :, :] target) except -1 nogil:
+    # target at channels [channel, channel + channels) = sums + bias, where channels lie side by side, for phases that
+    # follow each other along x
+    cdef Py_ssize_t bits = plan.parts - 1, step = plan.target_step[3]
+    cdef Py_ssize_t n, z, y, x, c, p, target_z, target_y, k, line = 0
     cdef Py_ssize_t index[4]
+    cdef Py_ssize_t width[MAX_TOGETHER]
+    cdef Py_ssize_t first[MAX_TOGETHER]
     cdef Box box
     cdef stored_t *pixel
-    if not phase_box(plan, phase, task, index, &box):
-        return 0
-    first = plan.phase_x[index[3], 0] + box.start[3] * step
+    cdef const real_t *shift = &bias[channel]
+    cdef const real_t *end = &bias[channel + channels - 1]
+    for p in range(count):
+        phase_box(plan, phase + p, task, index, &box)
+        width[p] = box.size[3]
+        first[p] = plan.phase_x[index[3], 0] + box.start[3] * step
+    phase_box(plan, phase, task, index, &box)
     for n in range(box.start[0], box.start[0] + box.size[0]):
         for z in range(box.start[1], box.start[1] + box.size[1]):
             target_z = plan.phase_z[index[1], 0] + z * plan.target_step[1]
             for y in range(box.start[2], box.start[2] + box.size[2]):
                 target_y = plan.phase_y[index[2], 0] + y * plan.target_step[2]
-                for x in range(box.size[3]):
-                    pixel = &target[n, channel >> bits, target_z, target_y, first + x * step, 0]
-                    for c in range(channels):
-                        store(work[line + x * plan.channel_block + c] + bias[channel + c], &pixel[c])
-                line += box.size[3] * plan.channel_block
+                for x in range(width[0]):
+                    for p in range(count):
+                        if x >= width[p]:
+                            continue
+                        k = sums + p * sums_size + (line * width[p] + x) * plan.channel_block
+                        pixel = &target[n, channel >> bits, target_z, target_y, first[p] + x * step, 0]
+                        end = &work[k + channels - 1]
+                        store_run(&work[k], shift, channels, pixel)
+                line += 1
     return 0
 
 
@@ -223,17 +297,18 @@ cdef int store_phases(CorrelationPlan plan, Py_ssize_t first_phase, Py_ssize_t l
                       real_t[::1] work, Py_ssize_t sums_size, const real_t[::1] bias, Py_ssize_t channel,
                       Py_ssize_t channels, stored_t[:, :, :, :, :, :] target) except -1 nogil:
     # target at channels [channel, channel + channels) = sums + bias, along whichever axis is contiguous
-    cdef Py_ssize_t phase = first_phase, count, p, sums
+    cdef Py_ssize_t phase = first_phase, count, sums
     cdef Py_ssize_t index[4]
     cdef Box box
     while phase < last_phase:
         # The phases of a task that differ along x only; the first of them has the most outputs.
         count = min(last_phase - phase, plan.phase_count[3] - phase % plan.phase_count[3])
         sums = plan.sums_offset + (phase - first_phase) * sums_size
-        if side_by_side(target):
-            for p in range(count):
-                store_pixels(plan, phase + p, task, work, sums + p * sums_size, bias, channel, channels, target)
-        elif phase_box(plan, phase, task, index, &box):
+        if not phase_box(plan, phase, task, index, &box):
+            pass
+        elif side_by_side(target):
+            store_pixels(plan, phase, count, task, work, sums, sums_size, bias, channel, channels, target)
+        else:
             store_lines_of(plan, phase, count, task, work, sums, sums_size, bias, channel, channels, target)
         phase += count
     return 0
@@ -319,8 +394,7 @@ cdef int add_all_taps(CorrelationPlan plan, const Box *task, Py_ssize_t first_ph
     cdef Py_ssize_t lanes = plan.lanes, phase, c, depth, k, sums
     cdef Py_ssize_t index[4]
     cdef Box region, taps
-    for k in range(plan.sums_offset, plan.sums_offset + (last_phase - first_phase) * sums_size):
-        work[k] = 0
+    cdef bint adds = False      # the first products are written
     for k in range((plan.source_channels + plan.depth_block - 1) // plan.depth_block * volume_of(plan.tap_blocks)):
         unravel(k, plan.tap_blocks, index)
         taps = cut(index, plan.tap_block, plan.tap_count)
@@ -337,8 +411,11 @@ cdef int add_all_taps(CorrelationPlan plan, const Box *task, Py_ssize_t first_ph
         sums = plan.sums_offset
         for phase in range(first_phase, last_phase):
             correlate_phase(plan, phase, task, &taps, &region, finite, source, group, c, depth, packed,
-                            channel // lanes, (channels + lanes - 1) // lanes, work, sums)
+                            channel // lanes, (channels + lanes - 1) // lanes, work, sums, adds)
             sums += sums_size
+        adds = True
+    if not adds:
+        zero(&work[plan.sums_offset], (last_phase - first_phase) * sums_size)
     return 0
 
 

@@ -44,13 +44,13 @@ cdef extern from "tile.h" nogil:
         TILE_BYTES
         TILE_UNIT
     void tile_float(Py_ssize_t width, Py_ssize_t segments, Py_ssize_t depth, Py_ssize_t used_rows,
-                    const float **rows, Py_ssize_t row_step,
+                    const float **rows, const Py_ssize_t *shifts, Py_ssize_t row_step,
                     const float *panel, const Py_ssize_t *offsets, Py_ssize_t panel_step,
-                    float *c, Py_ssize_t c_step)
+                    float *c, Py_ssize_t c_step, bint adds)
     void tile_double(Py_ssize_t width, Py_ssize_t segments, Py_ssize_t depth, Py_ssize_t used_rows,
-                     const double **rows, Py_ssize_t row_step,
+                     const double **rows, const Py_ssize_t *shifts, Py_ssize_t row_step,
                      const double *panel, const Py_ssize_t *offsets, Py_ssize_t panel_step,
-                     double *c, Py_ssize_t c_step)
+                     double *c, Py_ssize_t c_step, bint adds)
 
 cdef extern from "transpose.h" nogil:
     void transpose_float(const float *source, Py_ssize_t row_step, Py_ssize_t column_step, Py_ssize_t rows,
@@ -140,13 +140,23 @@ cdef inline void store(real_t value, stored_t *target) noexcept nogil:
         target[0] = <stored_t>value
 
 
+cdef inline void tile_at(Py_ssize_t width, Py_ssize_t segments, Py_ssize_t depth, Py_ssize_t used_rows,
+                         const real_t **rows, const Py_ssize_t *shifts, Py_ssize_t row_step, const real_t *panel,
+                         const Py_ssize_t *offsets, Py_ssize_t panel_step, real_t *c, Py_ssize_t c_step,
+                         bint adds) noexcept nogil:
+    if real_t is float:
+        tile_float(width, segments, depth, used_rows, rows, shifts, row_step, panel, offsets, panel_step, c, c_step,
+                   adds)
+    else:
+        tile_double(width, segments, depth, used_rows, rows, shifts, row_step, panel, offsets, panel_step, c, c_step,
+                    adds)
+
+
 cdef inline void tile(Py_ssize_t width, Py_ssize_t segments, Py_ssize_t depth, Py_ssize_t used_rows,
                       const real_t **rows, Py_ssize_t row_step, const real_t *panel, const Py_ssize_t *offsets,
                       Py_ssize_t panel_step, real_t *c, Py_ssize_t c_step) noexcept nogil:
-    if real_t is float:
-        tile_float(width, segments, depth, used_rows, rows, row_step, panel, offsets, panel_step, c, c_step)
-    else:
-        tile_double(width, segments, depth, used_rows, rows, row_step, panel, offsets, panel_step, c, c_step)
+    # Each segment with row pointers of its own, added to what is there.
+    tile_at(width, segments, depth, used_rows, rows, NULL, row_step, panel, offsets, panel_step, c, c_step, True)
 
 
 cdef inline void transpose(const real_t *source, Py_ssize_t row_step, Py_ssize_t column_step, Py_ssize_t rows,
@@ -218,6 +228,16 @@ cdef inline void add_up(const real_t *a, const real_t *b, real_t *sum, Py_ssize_
         add_up_float(a, b, sum, size)
     else:
         add_up_double(a, b, sum, size)
+
+
+cdef inline void store_run(const real_t *sums, const real_t *shift, Py_ssize_t size, stored_t *target) noexcept nogil:
+    # target = sums + shift, rounded to what is stored
+    cdef Py_ssize_t i
+    if stored_t is real_t:
+        add_up(sums, shift, target, size)
+    else:
+        for i in range(size):
+            store(sums[i] + shift[i], &target[i])
 
 
 cdef inline void copy_run(const real_t *source, Py_ssize_t size, real_t *target) noexcept nogil:

@@ -3,6 +3,7 @@
 typedef REAL NAME(unaligned) __attribute__((vector_size(VECTOR_BYTES), aligned(sizeof(REAL)), may_alias));
 typedef INTEGER NAME(half_bits) __attribute__((vector_size(HALF_BYTES)));
 #define ALL_BUT_SIGN (~((INTEGER)1 << (8 * sizeof(REAL) - 1)))
+typedef REAL NAME(four) __attribute__((vector_size(4 * sizeof(REAL)), aligned(sizeof(REAL)), may_alias));
 typedef REAL NAME(single) __attribute__((may_alias));
 
 /* Pixels are loaded, combined along x and along y, and stored; from two pixels of a sum the first and last of three. */
@@ -149,10 +150,22 @@ static inline int NAME(add_rows)(REAL *first, const REAL *middle, REAL *last, pt
 
 static inline void NAME(add_up)(const REAL *a, const REAL *b, REAL *restrict sum, ptrdiff_t size)
 {
+/* Whole vectors, of which the last one overlaps the one before it. */
+#define ADD_UP(TYPE)                                                                                                   \
+    if (size >= (ptrdiff_t)(sizeof(TYPE) / sizeof(REAL))) {                                                            \
+        const ptrdiff_t lanes = sizeof(TYPE) / sizeof(REAL), last = size - lanes;                                      \
+        for (ptrdiff_t i = 0; i < last; i += lanes)                                                                    \
+            *(TYPE *)(sum + i) = *(const TYPE *)(a + i) + *(const TYPE *)(b + i);                                      \
+        *(TYPE *)(sum + last) = *(const TYPE *)(a + last) + *(const TYPE *)(b + last);                                 \
+        return;                                                                                                        \
+    }
+    ADD_UP(NAME(unaligned))
+    ADD_UP(NAME(unaligned_half))
+    ADD_UP(NAME(four))
     for (ptrdiff_t i = 0; i < size; i++)
         sum[i] = a[i] + b[i];
+#undef ADD_UP
 }
-
 
 static inline void NAME(copy_run)(const REAL *source, ptrdiff_t size, REAL *restrict target)
 {

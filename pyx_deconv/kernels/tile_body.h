@@ -3,15 +3,17 @@
 /* ROWS rows, and panels of WIDE whole vectors and, with HALF, half a vector more. */
 #define TILE_OF(NAME, ROWS, WIDE, HALF)                                                                                \
     static __attribute__((noinline)) void NAME(                                                                        \
-        ptrdiff_t segments, ptrdiff_t depth, ptrdiff_t used_rows, const REAL *const *rows,                             \
-                            ptrdiff_t row_step, const REAL *panel, const ptrdiff_t *offsets, ptrdiff_t panel_step,     \
-                            REAL *c, ptrdiff_t c_step)                                                                 \
+        ptrdiff_t segments, ptrdiff_t depth, ptrdiff_t used_rows, const REAL *const *rows, const ptrdiff_t *shifts,    \
+        ptrdiff_t row_step, const REAL *panel, const ptrdiff_t *offsets, ptrdiff_t panel_step, REAL *c,                \
+        ptrdiff_t c_step, int adds)                                                                                    \
     {                                                                                                                  \
         VECTOR sum[ROWS][2] = {{{0}}};                                                                                 \
         HALF_VECTOR half_sum[ROWS] = {{0}};                                                                            \
         for (ptrdiff_t g = 0; g < segments; g++) {                                                                     \
+            const REAL *const *at = shifts ? rows : rows + g * TILE_ROWS;                                              \
+            const ptrdiff_t shift = shifts ? shifts[g] : 0;                                                            \
             const REAL *row[ROWS];                                                                                     \
-            _Pragma("GCC unroll 16") for (int i = 0; i < ROWS; i++) row[i] = rows[g * TILE_ROWS + i];                  \
+            _Pragma("GCC unroll 16") for (int i = 0; i < ROWS; i++) row[i] = at[i] + shift;                            \
             const REAL *lanes = panel + offsets[g];                                                                    \
             for (ptrdiff_t k = 0; k < depth; k++) {                                                                    \
                 VECTOR wide[2] = {{0}};                                                                                \
@@ -35,10 +37,14 @@
         /* Added to memory at the end, not accumulated from it: sums of long sums lose less than one long sum. */      \
         _Pragma("GCC unroll 16") for (int i = 0; i < ROWS; i++) if (i < used_rows)                                     \
         {                                                                                                              \
-            for (int v = 0; v < WIDE; v++)                                                                             \
-                *(UNALIGNED *)(c + i * c_step + v * LANES) += sum[i][v];                                               \
-            if (HALF)                                                                                                  \
-                *(UNALIGNED_HALF *)(c + i * c_step + WIDE * LANES) += half_sum[i];                                     \
+            for (int v = 0; v < WIDE; v++) {                                                                           \
+                UNALIGNED *at = (UNALIGNED *)(c + i * c_step + v * LANES);                                             \
+                *at = sum[i][v] + (adds ? (VECTOR)*at : (VECTOR){0});                                                   \
+            }                                                                                                          \
+            if (HALF) {                                                                                                \
+                UNALIGNED_HALF *at = (UNALIGNED_HALF *)(c + i * c_step + WIDE * LANES);                                \
+                *at = half_sum[i] + (adds ? (HALF_VECTOR)*at : (HALF_VECTOR){0});                                       \
+            }                                                                                                          \
         }                                                                                                              \
     }
 
@@ -65,13 +71,14 @@ TILE_OF(NAME(short_tile_1), NAME(HALF_ROWS), 0, 1)
 #endif
 
 static inline void NAME(tile)(ptrdiff_t width, ptrdiff_t segments, ptrdiff_t depth, ptrdiff_t used_rows,
-                              const REAL *const *rows, ptrdiff_t row_step, const REAL *panel, const ptrdiff_t *offsets,
-                              ptrdiff_t panel_step, REAL *c, ptrdiff_t c_step)
+                              const REAL *const *rows, const ptrdiff_t *shifts, ptrdiff_t row_step, const REAL *panel,
+                              const ptrdiff_t *offsets, ptrdiff_t panel_step, REAL *c, ptrdiff_t c_step, int adds)
 {
     const int is_short = used_rows <= NAME(HALF_ROWS);
 #define TILE(QUARTERS)                                                                                                 \
-    (is_short ? NAME(short_tile_##QUARTERS) : NAME(tile_##QUARTERS))(segments, depth, used_rows, rows, row_step, panel, \
-                                                                     offsets, panel_step, c, c_step)
+    (is_short ? NAME(short_tile_##QUARTERS) : NAME(tile_##QUARTERS))(segments, depth, used_rows, rows, shifts,         \
+                                                                     row_step, panel, offsets, panel_step, c, c_step,  \
+                                                                     adds)
     if (2 * width > 3 * LANES || (!TILE_QUARTERS && width > LANES))
         TILE(4);
 #if TILE_QUARTERS
