@@ -127,6 +127,9 @@ def _correlation_plan(
     if not all(direction.phases for direction in directions):
         return None, None, True, 0
     parts = arithmetic.parts
+    along_lines = finite and plan_correlation.few_channels(
+        directions, source_channels // groups * parts, target_channels // groups * parts, arithmetic.tile
+    )
     fields = plan_correlation.correlation(
         directions,
         batch,
@@ -136,10 +139,8 @@ def _correlation_plan(
         target_channels // groups * parts,
         in_place,
         channels_last,
-        finite
-        and plan_correlation.few_channels(
-            directions, source_channels // groups * parts, target_channels // groups * parts, arithmetic.tile
-        ),
+        along_lines,
+        finite and not along_lines and parts == 1 and bool(__import__("os").environ.get("ACROSS")),
         arithmetic.tile,
     )
     return (
@@ -216,7 +217,7 @@ def _correlate(
     if cut is None:
         return
     cut, threads_used, packed, finite = pack(True)
-    if cut.along_lines and not finite:  # which is seen while packing, and only tiles can compute
+    if (cut.along_lines or cut.across) and not finite:  # which is seen while packing, and only tiles can compute
         cut, threads_used, packed, _ = pack(False)
     work = _scratch(threads_used * cut.work_size, real).reshape(threads_used, -1)
     if bias is None:

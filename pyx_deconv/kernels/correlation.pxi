@@ -209,12 +209,14 @@ cdef int store_pixels(CorrelationPlan plan, Py_ssize_t phase, Py_ssize_t count, 
     # target at channels [channel, channel + channels) = sums + bias, where channels lie side by side, for phases that
     # follow each other along x
     cdef Py_ssize_t bits = plan.parts - 1, step = plan.target_step[3]
-    cdef Py_ssize_t n, z, y, x, c, p, target_z, target_y, k, line = 0
+    cdef Py_ssize_t n, z, y, x, p, target_z, target_y, k, line = 0, assembled = 0
     cdef Py_ssize_t index[4]
     cdef Py_ssize_t width[MAX_TOGETHER]
     cdef Py_ssize_t first[MAX_TOGETHER]
+    cdef stored_t run[STREAMED]
     cdef Box box
     cdef stored_t *pixel
+    cdef stored_t *run_target = NULL
     cdef const real_t *shift = &bias[channel]
     cdef const real_t *end = &bias[channel + channels - 1]
     for p in range(count):
@@ -234,8 +236,19 @@ cdef int store_pixels(CorrelationPlan plan, Py_ssize_t phase, Py_ssize_t count, 
                         k = sums + p * sums_size + (line * width[p] + x) * plan.channel_block
                         pixel = &target[n, channel >> bits, target_z, target_y, first[p] + x * step, 0]
                         end = &work[k + channels - 1]
-                        store_run(&work[k], shift, channels, pixel)
+                        if not plan.streams:
+                            store_run(&work[k], shift, channels, pixel)
+                            continue
+                        if assembled and (pixel != run_target + assembled or assembled + channels > STREAMED):
+                            stream(run, assembled * <Py_ssize_t>sizeof(stored_t), run_target)
+                            assembled = 0
+                        if assembled == 0:
+                            run_target = pixel
+                        store_run(&work[k], shift, channels, &run[assembled])
+                        assembled += channels
                 line += 1
+    if assembled:
+        stream(run, assembled * <Py_ssize_t>sizeof(stored_t), run_target)
     return 0
 
 
@@ -282,8 +295,8 @@ cdef int store_lines_of(CorrelationPlan plan, Py_ssize_t phase, Py_ssize_t count
                             k = channel + first_c + c
                             if common > 0:
                                 pixel = &target[n, k >> bits, target_z, target_y, first[0] + first_x * step, k & bits]
-                                interleave(count, &turned[c * TURNED], TURNED * TURNED, common, bias[k],
-                                           <real_t *>pixel)
+                                store_lines_together(count, &turned[c * TURNED], TURNED * TURNED, common, bias[k],
+                                                     plan.streams, <real_t *>pixel)
                             for p in range(count):
                                 for x in range(common, min(TURNED, width[p] - first_x)):
                                     store(turned[(p * TURNED + c) * TURNED + x] + bias[k],
@@ -457,8 +470,14 @@ cdef int correlate_task(CorrelationPlan plan, Py_ssize_t task, const stored_t[:,
                         const real_t[::1] packed, bint finite, const real_t[::1] bias,
                         stored_t[:, :, :, :, :, :] target, real_t[::1] work) except -1 nogil:
     if plan.along_lines:
-        return lines_task(plan, task, source, packed, bias, target, work)
-    return tiles_task(plan, task, source, packed, finite, bias, target, work)
+        lines_task(plan, task, source, packed, bias, target, work)
+    elif plan.across:
+        across_task(plan, task, source, packed, bias, target, work)
+    else:
+        tiles_task(plan, task, source, packed, finite, bias, target, work)
+    if plan.streams:
+        end_of_stream()
+    return 0
 
 
 def correlate(CorrelationPlan plan, const stored_t[:, :, :, :, :, :] source, const real_t[::1] packed, bint finite,

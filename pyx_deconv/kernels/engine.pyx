@@ -66,6 +66,17 @@ cdef extern from "transpose.h" nogil:
     void interleave_double(Py_ssize_t count, const double *lines, Py_ssize_t line_step, Py_ssize_t width, double shift,
                            double *target)
 
+cdef extern from "padded.h" nogil:
+    void padded_lines_float(const float *source, Py_ssize_t source_step, Py_ssize_t step, Py_ssize_t channels,
+                            Py_ssize_t left, Py_ssize_t count, Py_ssize_t width, float *target, Py_ssize_t target_step)
+    void padded_lines_double(const double *source, Py_ssize_t source_step, Py_ssize_t step, Py_ssize_t channels,
+                             Py_ssize_t left, Py_ssize_t count, Py_ssize_t width, double *target,
+                             Py_ssize_t target_step)
+
+cdef extern from "stream.h" nogil:
+    void stream(const void *source, Py_ssize_t bytes, void *target)
+    void end_of_stream()
+
 cdef extern from "karatsuba.h" nogil:
     void differences_float(Py_ssize_t ny, Py_ssize_t nx, const float **pixels, Py_ssize_t depth, float *values,
                            Py_ssize_t step)
@@ -102,6 +113,7 @@ cdef enum:
     MAX_SEGMENTS = 64   # taps or lines gathered before the tile is called: the pointers stay in L1
     TURNED = 32         # channels and pixels that are transposed at a time on their way out
     MAX_TOGETHER = 8    # phases whose outputs are stored side by side
+    STREAMED = 1024     # elements that are assembled before they are streamed
 
 tile_rows = TILE_ROWS
 tile_bytes = TILE_BYTES
@@ -183,6 +195,15 @@ cdef inline void interleave(Py_ssize_t count, const real_t *lines, Py_ssize_t li
         interleave_double(count, lines, line_step, width, shift, target)
 
 
+cdef inline void padded_lines(const real_t *source, Py_ssize_t source_step, Py_ssize_t step, Py_ssize_t channels,
+                              Py_ssize_t left, Py_ssize_t count, Py_ssize_t width, real_t *target,
+                              Py_ssize_t target_step) noexcept nogil:
+    if real_t is float:
+        padded_lines_float(source, source_step, step, channels, left, count, width, target, target_step)
+    else:
+        padded_lines_double(source, source_step, step, channels, left, count, width, target, target_step)
+
+
 cdef inline void differences(Py_ssize_t ny, Py_ssize_t nx, const real_t **pixels, Py_ssize_t depth, real_t *values,
                              Py_ssize_t step) noexcept nogil:
     if real_t is float:
@@ -238,6 +259,21 @@ cdef inline void store_run(const real_t *sums, const real_t *shift, Py_ssize_t s
     else:
         for i in range(size):
             store(sums[i] + shift[i], &target[i])
+
+
+cdef inline void store_lines_together(Py_ssize_t count, const real_t *lines, Py_ssize_t line_step, Py_ssize_t width,
+                                      real_t shift, bint streams, real_t *target) noexcept nogil:
+    # target[x * count + i] = lines[i * line_step + x] + shift
+    cdef real_t run[STREAMED]
+    cdef Py_ssize_t x = 0, size
+    if not streams:
+        interleave(count, lines, line_step, width, shift, target)
+        return
+    while x < width:
+        size = min(width - x, STREAMED // count)
+        interleave(count, lines + x, line_step, size, shift, run)
+        stream(run, size * count * <Py_ssize_t>sizeof(real_t), target + x * count)
+        x += size
 
 
 cdef inline void copy_run(const real_t *source, Py_ssize_t size, real_t *target) noexcept nogil:
@@ -300,6 +336,7 @@ include "pixels.pxi"
 include "correlation_plan.pxi"
 include "packed_weight.pxi"
 include "lines.pxi"
+include "across.pxi"
 include "karatsuba.pxi"
 include "correlation.pxi"
 include "weight_gradient.pxi"

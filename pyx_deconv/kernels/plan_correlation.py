@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from math import prod
+from math import lcm, prod
 
 import numpy as np
 
@@ -55,6 +55,9 @@ class CorrelationFields:
     offsets: tuple[int, int, int, int]
     in_place: bool
     along_lines: bool
+    across: bool  # whether the tile has pixels in its lanes
+    sums_steps: tuple[int, int, int]  # there, from one line, plane, channel of sums to the next
+    streams: bool
     merges: bool  # whether the taps of a phase along x meet neighbours in the source
     paired: Shape  # 1 for an axis whose outputs are computed in pairs
     phase_tables: tuple[
@@ -101,21 +104,27 @@ def correlation(
     in_place: bool,
     channels_last: bool,
     along_lines: bool,
+    across: bool,
     tile: Tile,
 ) -> CorrelationFields:
     """Cut one correlation with a phase or more along each axis. Channels are a group's, counted in parts."""
     if along_lines:  # one target channel at a time
         in_place, tile = False, tile._replace(lanes=1, unit=1)
+    pixel_unit = tile.unit
+    if across:  # a row of tiles at a time
+        in_place, tile = False, tile._replace(lanes=tile.rows, unit=ceil_div(tile.rows, 2))
     spatial = (*(ABSENT,) * (3 - len(directions)), *directions)
     fan: tuple[Fan | None, ...] = (None,) * 3
     if not along_lines and parts == 1:
         spatial, fan = fans(spatial, source_channels, target_channels, tile)
+    if across:
+        tile = tile._replace(unit=1)
     z, y, x = spatial
     fan_sizes = tuple(each.size if each else 1 for each in fan)
     target_channels *= prod(fan_sizes)
     # Where phases are side by side, a bright one would hide what a dim one loses.
     exact = tile.itemsize > 4 or parts > 1 or prod(fan_sizes) > 1
-    paired = (False,) * 3 if along_lines else pairs(spatial, batch, source_channels, target_channels, exact)
+    paired = (False,) * 3 if along_lines or across else pairs(spatial, batch, source_channels, target_channels, exact)
     ordered = list(map(slots, spatial, paired))
     taps_of = [made.taps[: made.firsts[-1]] for made in ordered]
     low = (0, *(min((offset for _, offset in taps), default=0) for taps in taps_of))
@@ -143,7 +152,9 @@ def correlation(
         if points == 1 and phase_block == len(x.phases):
             phase_block *= max(size for size in range(1, 8 // phase_block + 1) if len(y.phases) % size == 0)
     most_lanes = (
-        128
+        max(lcm(tile.rows, fan_sizes[2]), 256 // phase_block)
+        if across
+        else 128
         if prod(fan_sizes) > 1
         else 64
         if in_place
@@ -167,7 +178,10 @@ def correlation(
             < enough
         )
 
-    while too_few() and channel_block > tile.lanes and channel_block > 32:
+    if across:
+        rows = lcm(tile.rows, fan_sizes[2])
+        channel_block = min(target_channels, even(target_channels, most_lanes, rows))
+    while too_few() and not across and channel_block > tile.lanes and channel_block > 32:
         channel_block = block_of_lanes(lanes, channel_block // 2, tile)
     while too_few() and most * prod(unit) > 64:
         most //= 2
@@ -186,10 +200,19 @@ def correlation(
             spans = list(map(reach, block[1:], source_step[1:], taps_of, tap_block[1:]))
             if along_lines:  # with what lies beside the source
                 spans[2] = x.source_step * (block[3] + (high[3] - low[3]) // x.source_step)
+            if across:
+                spans = [
+                    min(step, b - a + 1) * (pixels + (b - a) // step)
+                    for step, a, b, pixels in zip(
+                        source_step[1:], low[1:], high[1:], block[1:], strict=True
+                    )
+                ]
             region = block[0] * prod(spans)
+            if across:
+                region = plan.apart(region, 4)
             if region * min(depth, 16) <= budget or prod(block) <= tile.rows * prod(unit):
                 break
-            if phases == 1 and not along_lines and prod(block) <= 64 and prod(tap_block) > 16:
+            if phases == 1 and not along_lines and not across and prod(block) <= 64 and prod(tap_block) > 16:
                 tap_block = pixel_block(kernel, prod(tap_block) // 2)
             else:
                 most = prod(block) // prod(unit) // 2
@@ -215,7 +238,16 @@ def correlation(
     longest = max(len(phase.taps) for phase in x.phases) if merges else 1
     zeros = round_up(max(depth * longest, pair_depth), 16)  # they stand for pixels outside the source
     sums_offset = zeros + round_up(max(region * depth, pair_region), 16)
-    values_offset = sums_offset + round_up(phase_block * prod(block) * channel_block, 16)
+    sums_steps = (0, 0, 0)
+    sums_size = prod(block)
+    if across:
+        sums_offset += 16 * pixel_unit  # the last panel reads beyond what is packed
+        packed_line = block[3] + (high[3] - low[3]) // source_step[3]
+        line = min(packed_line, round_up(block[3], pixel_unit))
+        plane = round_up((block[2] - 1) * line + block[3], pixel_unit)
+        sums_size = block[0] * block[1] * plane
+        sums_steps = line, plane, sums_size
+    values_offset = sums_offset + round_up(phase_block * sums_size * channel_block, 16)
     products_offset = values_offset + round_up(pair_values, 16)
     slot_of_tap, fan_of_tap = (
         tap_table([tap_places(*each, which) for each in zip(ordered, fan, strict=True)], sizes)
@@ -251,6 +283,9 @@ def correlation(
         offsets=(zeros, sums_offset, values_offset, products_offset),
         in_place=in_place,
         along_lines=along_lines,
+        across=across,
+        sums_steps=sums_steps,
+        streams=prod(target_size) * phases * groups * target_channels * tile.itemsize >= plan.STREAMED_BYTES,
         merges=merges,
         paired=tuple(map(int, (False, *paired))),
         phase_tables=three(map(phase_table, spatial, ordered)),

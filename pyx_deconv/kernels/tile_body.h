@@ -11,7 +11,7 @@
         HALF_VECTOR half_sum[ROWS] = {{0}};                                                                            \
         for (ptrdiff_t g = 0; g < segments; g++) {                                                                     \
             const REAL *const *at = shifts ? rows : rows + g * TILE_ROWS;                                              \
-            const ptrdiff_t shift = shifts ? shifts[g] : 0;                                                            \
+            const ptrdiff_t shift = shifts ? shifts[g] * row_step : 0;                                                 \
             const REAL *row[ROWS];                                                                                     \
             _Pragma("GCC unroll 16") for (int i = 0; i < ROWS; i++) row[i] = at[i] + shift;                            \
             const REAL *lanes = panel + offsets[g];                                                                    \

@@ -80,11 +80,22 @@ static inline void NAME(transpose_to)(const REAL *source, ptrdiff_t source_step,
 static inline void NAME(interleave)(ptrdiff_t count, const REAL *lines, ptrdiff_t line_step, ptrdiff_t width, REAL shift,
                                     REAL *restrict target)
 {
+/* A constant number of pixels, so that no loop is left; the last ones overlap those before them. */
+#define INTERLEAVE_PIXELS(COUNT, PIXELS)                                                                               \
+    for (ptrdiff_t next = 0; next < width; next += PIXELS) {                                                           \
+        const ptrdiff_t x = next + PIXELS <= width ? next : width - PIXELS;                                            \
+        for (int j = 0; j < PIXELS; j++)                                                                               \
+            for (int i = 0; i < COUNT; i++)                                                                            \
+                target[(x + j) * COUNT + i] = lines[i * line_step + x + j] + shift;                                    \
+    }
 #define INTERLEAVE(COUNT)                                                                                              \
     case COUNT:                                                                                                        \
-        for (ptrdiff_t x = 0; x < width; x++)                                                                          \
-            for (int i = 0; i < COUNT; i++)                                                                            \
-                target[x * COUNT + i] = lines[i * line_step + x] + shift;                                              \
+        if (width >= 16)                                                                                               \
+            INTERLEAVE_PIXELS(COUNT, 16)                                                                               \
+        else if (width >= 4)                                                                                           \
+            INTERLEAVE_PIXELS(COUNT, 4)                                                                                \
+        else                                                                                                           \
+            INTERLEAVE_PIXELS(COUNT, 1)                                                                                \
         break;
     switch (count) { /* constants, so that the compiler makes shuffles of them */
         INTERLEAVE(1)
@@ -98,4 +109,5 @@ static inline void NAME(interleave)(ptrdiff_t count, const REAL *lines, ptrdiff_
                 target[x * count + i] = lines[i * line_step + x] + shift;
     }
 #undef INTERLEAVE
+#undef INTERLEAVE_PIXELS
 }

@@ -1,0 +1,320 @@
+# Correlation with pixels in the lanes of the tile and target channels in its rows. Part of engine.pyx.
+#
+# For maps whose pixels follow each other in memory, and for few target channels, which would leave lanes empty. The
+# source lies packed as
+#
+#     [channel][z, y, x modulo source_step][batch][z, y, x // source_step]
+#
+# with zeros beside it, so that pixels side by side meet pixels side by side through every tap: a panel of the tile is
+# any run of them, across the ends of lines too (what is computed between two lines is not stored). Infinite weights,
+# which would make NaN of the zeros, are left to correlation.pxi.
+
+cdef struct Grid:
+    # Distances in what is packed, and in the sums.
+    Py_ssize_t pixel[4]         # from one pixel of a phase to the next along each axis
+    Py_ssize_t remainder[4]     # from one remainder to the next
+    Py_ssize_t remainders[4]
+    Py_ssize_t channel          # from one channel to the next
+    Py_ssize_t row              # from the sums of one target channel to those of the next
+
+
+cdef inline void grid_of(CorrelationPlan plan, Grid *grid) noexcept nogil:
+    cdef Py_ssize_t span, size = 1
+    cdef int axis
+    for axis in range(3, -1, -1):
+        span = plan.high[axis] - plan.low[axis]
+        grid.pixel[axis] = size
+        grid.remainders[axis] = min(plan.source_step[axis], span + 1)
+        size *= plan.block[axis] + span // plan.source_step[axis]
+    for axis in range(3, -1, -1):
+        grid.remainder[axis] = size
+        size *= grid.remainders[axis]
+    # An odd number of cache lines apart, so that the channels of a panel do not share the sets of L1.
+    grid.channel = ((size * <Py_ssize_t>sizeof(float) + 63) // 64 | 1) * (64 // <Py_ssize_t>sizeof(float))
+    grid.row = plan.row
+
+
+cdef inline void within(Py_ssize_t first, Py_ssize_t step, Py_ssize_t size, Py_ssize_t count, Py_ssize_t *low,
+                        Py_ssize_t *high) noexcept nogil:
+    # The i < count with 0 <= first + step * i < size are [low, high).
+    low[0] = min(count, (max(0, -first) + step - 1) // step)
+    high[0] = max(low[0], min(count, (max(0, size - first) + step - 1) // step))
+
+
+cdef int pack_across(CorrelationPlan plan, const Grid *grid, const Box *task,
+                     const stored_t[:, :, :, :, :, :] source, Py_ssize_t channel, Py_ssize_t depth,
+                     real_t[::1] packed) except -1 nogil:
+    # packed[c * grid.channel + ...] = the channels [channel, channel + depth) of all that the task's pixels meet
+    cdef Py_ssize_t item = sizeof(stored_t), step_y = plan.source_step[2], step = plan.source_step[3]
+    cdef Py_ssize_t k, c, x, n, z, y, top, bottom, left, right, first_y, first_x, place
+    cdef Py_ssize_t height = task.size[2] + (plan.high[2] - plan.low[2]) // step_y
+    cdef Py_ssize_t width = task.size[3] + (plan.high[3] - plan.low[3]) // step
+    cdef Py_ssize_t index[4]
+    cdef Py_ssize_t shape[4]
+    cdef Py_ssize_t at[4]
+    cdef Py_ssize_t planes[4]
+    cdef const stored_t *pixel
+    cdef const stored_t *end
+    cdef real_t *target
+    cdef bint pixels_contiguous = source.strides[4] == item and stored_t is real_t
+    cdef bint channels_contiguous = source.strides[1] == item and stored_t is real_t
+    cdef int axis
+    for axis in range(4):
+        shape[axis] = grid.remainders[axis]
+        planes[axis] = task.size[axis] + (plan.high[axis] - plan.low[axis]) // plan.source_step[axis]
+    planes[2] = planes[3] = 1
+    for k in range(volume_of(shape) * volume_of(planes)):
+        unravel(k % volume_of(planes), planes, at)
+        unravel(k // volume_of(planes), shape, index)
+        n = task.start[0] + at[0]
+        z = (task.start[1] + at[1]) * plan.source_step[1] + plan.low[1] + index[1]
+        # [top, bottom) and [left, right): what is in the source
+        first_y = task.start[2] * step_y + plan.low[2] + index[2]
+        first_x = task.start[3] * step + plan.low[3] + index[3]
+        within(first_y, step_y, source.shape[3], height, &top, &bottom)
+        within(first_x, step, source.shape[4], width, &left, &right)
+        if not 0 <= z < source.shape[2]:
+            top = bottom = height
+        place = at[0] * grid.pixel[0] + at[1] * grid.pixel[1]
+        for axis in range(1, 4):
+            place += index[axis] * grid.remainder[axis]
+        end = &source[n, channel + depth - 1, z, first_y + (bottom - 1) * step_y, first_x + (right - 1) * step, 0]
+        for c in range(depth):
+            target = &packed[place + c * grid.channel + (height - 1) * grid.pixel[2] + width - 1]
+            target = &packed[place + c * grid.channel]
+            zero(target, top * grid.pixel[2])
+            zero(target + bottom * grid.pixel[2], (height - bottom) * grid.pixel[2])
+            if pixels_contiguous and top < bottom:
+                pixel = &source[n, channel + c, z, first_y + top * step_y, first_x + left * step, 0]
+                padded_lines(<const real_t *>pixel, step_y * source.strides[3] // item, step, bottom - top, left,
+                             right - left, width, target + top * grid.pixel[2], grid.pixel[2])
+                continue
+            for y in range(top, bottom):
+                target = &packed[place + c * grid.channel + y * grid.pixel[2]]
+                zero(target, left)
+                zero(target + right, width - right)
+                for x in range(left, 0 if channels_contiguous else right):
+                    load(&source[n, channel + c, z, first_y + y * step_y, first_x + x * step, 0], target + x)
+        for y in range(top, bottom if channels_contiguous and not pixels_contiguous and left < right else 0):
+            target = &packed[place + y * grid.pixel[2] + left]
+            pixel = &source[n, channel, z, first_y + y * step_y, first_x + left * step, 0]
+            transpose(<const real_t *>pixel, step * source.strides[4] // item, 1, right - left, depth, target,
+                      grid.channel)
+    return 0
+
+
+cdef int correlate_across(CorrelationPlan plan, const Grid *grid, Py_ssize_t phase, const Box *task, Py_ssize_t group,
+                          Py_ssize_t row, Py_ssize_t rows, Py_ssize_t c, Py_ssize_t depth, const real_t[::1] packed,
+                          real_t[::1] work, Py_ssize_t sums, bint adds) except -1 nogil:
+    # work[sums + row * grid.row + plane * plan.plane + line * plan.line + x] += (or =) the source channels [c, c + depth); with lines as far
+    # apart as in what is packed they are one long line
+    cdef Py_ssize_t tap, taps, first_tap, count, n, z, y, p, r, i, width, used, row_step, place, first, pixels, run, lines
+    cdef Py_ssize_t lanes = TILE_BYTES // <Py_ssize_t>sizeof(real_t), unit = TILE_UNIT // <Py_ssize_t>sizeof(real_t)
+    cdef Py_ssize_t index[4]
+    cdef Py_ssize_t at[4]
+    cdef Py_ssize_t shifts[MAX_SEGMENTS]
+    cdef Py_ssize_t offsets[MAX_SEGMENTS]
+    cdef const real_t *weights[MAX_ROWS]
+    cdef const real_t *end
+    cdef Box box, mine
+    if not phase_box(plan, phase, task, index, &box):
+        return 0
+    mine = box
+    mine.start[0], mine.size[0] = 0, 1
+    mine.start[1], mine.size[1] = plan.phase_z[index[1], 2], plan.phase_z[index[1], 3] - plan.phase_z[index[1], 2]
+    mine.start[2], mine.size[2] = plan.phase_y[index[2], 2], plan.phase_y[index[2], 3] - plan.phase_y[index[2], 2]
+    mine.start[3], mine.size[3] = plan.phase_x[index[3], 2], plan.phase_x[index[3], 3] - plan.phase_x[index[3], 2]
+    taps = volume(&mine)
+    lines = box.size[2] if plan.line == grid.pixel[2] else 1
+    pixels = (lines - 1) * grid.pixel[2] + box.size[3]
+    if taps == 0 and not adds:
+        zero(&work[sums], rows * grid.row)
+    first_tap = 0
+    while first_tap < taps:
+        count = min(taps - first_tap, <Py_ssize_t>MAX_SEGMENTS)
+        for tap in range(count):
+            unravel_box(first_tap + tap, &mine, at)
+            shifts[tap] = slot_of(plan, at[1], at[2], at[3]) * plan.source_channels + c
+            at[1] = plan.tap_z[at[1], 0] - plan.low[1]
+            at[2] = plan.tap_y[at[2], 0] - plan.low[2]
+            at[3] = plan.tap_x[at[3], 0] - plan.low[3]
+            offsets[tap] = 0
+            for i in range(1, 4):
+                offsets[tap] += (at[i] % plan.source_step[i] * grid.remainder[i]
+                                 + at[i] // plan.source_step[i] * grid.pixel[i])
+        for run in range(box.size[0] * box.size[1] * box.size[2] // lines):
+            y = run * lines % box.size[2]
+            z = run * lines // box.size[2] % box.size[1]
+            n = run * lines // (box.size[2] * box.size[1])
+            first = sums + (n * plan.block[1] + z) * plan.plane + y * plan.line
+            p = 0
+            while p < pixels:
+                width = min(lanes, (pixels - p + unit - 1) // unit * unit)
+                place = plan.zeros + n * grid.pixel[0] + z * grid.pixel[1] + y * grid.pixel[2] + p
+                for tap in range(count):
+                    end = &work[place + offsets[tap] + (depth - 1) * grid.channel + width - 1]
+                r = 0
+                while r < rows:
+                    row_step = panel_width(plan, (row + r) // plan.lanes)
+                    used = min(row_step, rows - r)
+                    for i in range(TILE_ROWS):
+                        weights[i] = &packed[panel_place(plan, group, (row + r) // plan.lanes) + (i if i < used else 0)]
+                    end = &work[first + p + (r + used - 1) * grid.row + width - 1]
+                    tile_at(width, count, depth, used, weights, shifts, row_step, &work[place], offsets, grid.channel,
+                            &work[first + p + r * grid.row], grid.row, adds)
+                    r += plan.lanes
+                p += lanes
+        adds = True
+        first_tap += MAX_SEGMENTS
+    return 0
+
+
+cdef int store_line(const real_t *sums, Py_ssize_t count, Py_ssize_t line_step, Py_ssize_t width, real_t bias,
+                    Py_ssize_t n, Py_ssize_t c, Py_ssize_t z, Py_ssize_t y, Py_ssize_t x, Py_ssize_t step,
+                    bint streams, stored_t[:, :, :, :, :, :] target) except -1 nogil:
+    # target pixel x + step * i + f = sums[f * line_step + i] + bias, as far as there is one
+    cdef Py_ssize_t size = target.shape[4], i, f
+    cdef Py_ssize_t left = min(width, (max(0, -x) + step - 1) // step)
+    cdef Py_ssize_t right = max(left, min(width, (max(0, size - count + 1 - x) + step - 1) // step))
+    cdef stored_t *pixel
+    if stored_t is real_t and count == step and left < right and target.strides[4] == <Py_ssize_t>sizeof(stored_t):
+        pixel = &target[n, c, z, y, x + right * step - 1, 0]
+        pixel = &target[n, c, z, y, x + left * step, 0]
+        store_lines_together(count, sums + left, line_step, right - left, bias, streams, pixel)
+    else:
+        left = right = 0
+    i = 0
+    while i < width:
+        if i == left:
+            i = right
+            if i == width:
+                break
+        for f in range(count):
+            if 0 <= x + i * step + f < size:
+                store(sums[f * line_step + i] + bias, &target[n, c, z, y, x + i * step + f, 0])
+        i += 1
+    return 0
+
+
+cdef int store_turned(const real_t *sums, Py_ssize_t first_lane, Py_ssize_t lanes, Py_ssize_t line_step,
+                      Py_ssize_t width, const real_t[::1] bias, Py_ssize_t n, Py_ssize_t c, Py_ssize_t channels,
+                      Py_ssize_t z, Py_ssize_t y, Py_ssize_t x, Py_ssize_t step,
+                      stored_t[:, :, :, :, :, :] target) except -1 nogil:
+    # The same where channels lie side by side: lane f * channels + i is channel c + i of pixel x + step * j + f.
+    cdef Py_ssize_t first, count, block, columns, j, k, f, i, run
+    cdef real_t turned[TURNED * TURNED]
+    cdef real_t shift[TURNED]
+    for block in range((lanes + TURNED - 1) // TURNED):
+        first = first_lane + block * TURNED
+        count = min(first_lane + lanes - first, <Py_ssize_t>TURNED)
+        for k in range(count):
+            shift[k] = bias[c + (first + k) % channels]
+        j = 0
+        while j < width:
+            columns = min(width - j, <Py_ssize_t>TURNED)
+            transpose(sums + block * TURNED * line_step + j, line_step, 1, count, columns, turned, TURNED)
+            while columns:
+                k = 0
+                while k < count:
+                    f, i = (first + k) // channels, (first + k) % channels
+                    run = min(count - k, channels - i)
+                    if 0 <= x + step * j + f < target.shape[4]:
+                        store_run(&turned[j % TURNED * TURNED + k], &shift[k], run,
+                                  &target[n, c + i, z, y, x + step * j + f, 0])
+                    k += run
+                j += 1
+                columns -= 1
+    return 0
+
+
+cdef int store_across(CorrelationPlan plan, const Grid *grid, Py_ssize_t phase, Py_ssize_t count, Py_ssize_t lines,
+                      const Box *task, real_t[::1] work, Py_ssize_t sums_size, const real_t[::1] bias,
+                      Py_ssize_t group, Py_ssize_t row, Py_ssize_t rows,
+                      stored_t[:, :, :, :, :, :] target) except -1 nogil:
+    # target = sums + bias, line after line, for count phases that follow each other along x on each of some lines, or
+    # are side by side in the rows
+    cdef Py_ssize_t channels = plan.target_channels // plan.fan, fan_x = plan.fan_sizes[2], step = plan.target_step[3]
+    # Rows that are phases along x of one line of the target, channels last with their channels.
+    cdef Py_ssize_t run = channels * fan_x if plan.channels_last else fan_x
+    cdef Py_ssize_t lane, last, rest, n, z, y, c, p, i, target_z, target_y, sums
+    cdef Py_ssize_t index[4]
+    cdef Py_ssize_t first_x[MAX_TOGETHER]
+    cdef Py_ssize_t first_y[MAX_TOGETHER]
+    cdef Py_ssize_t first_z[MAX_TOGETHER]
+    cdef Box box[MAX_TOGETHER]
+    cdef const real_t *end
+    cdef bint follow = fan_x == 1
+    for p in range(lines):
+        phase_box(plan, phase + p * count, task, index, &box[p])
+        first_z[p] = plan.phase_z[index[1], 0] + plan.fan_bases[0] + task.start[1] * plan.target_step[1]
+        first_y[p] = plan.phase_y[index[2], 0] + plan.fan_bases[1] + task.start[2] * plan.target_step[2]
+    for p in range(count):
+        unravel(phase + p, plan.phase_count, index)
+        first_x[p] = plan.phase_x[index[3], 0] + plan.fan_bases[2] + task.start[3] * step
+        follow = follow and first_x[p] == first_x[0] + p
+    lane = row
+    while lane < row + rows:
+        last = min(row + rows, (lane // run + 1) * run)
+        rest = lane // run if plan.channels_last else lane % plan.fan // fan_x
+        c = group * channels + (0 if plan.channels_last else lane // plan.fan)
+        for n in range(task.size[0]):
+            for z in range(task.size[1]):
+                for y in range(task.size[2]):
+                    for p in range(lines):
+                        target_z = first_z[p] + z * plan.target_step[1] + rest // plan.fan_sizes[1]
+                        target_y = first_y[p] + y * plan.target_step[2] + rest % plan.fan_sizes[1]
+                        if not (z < box[p].size[1] and y < box[p].size[2]
+                                and 0 <= target_z < target.shape[2] and 0 <= target_y < target.shape[3]):
+                            continue
+                        sums = (plan.sums_offset + p * count * sums_size + (lane - row) * grid.row
+                                + (n * plan.block[1] + z) * plan.plane + y * plan.line)
+                        end = &work[sums + (count - 1) * sums_size + (last - lane - 1) * grid.row + task.size[3] - 1]
+                        if plan.channels_last:
+                            for i in range(count):
+                                store_turned(&work[sums + i * sums_size], lane % run, last - lane, grid.row,
+                                             task.size[3], bias, task.start[0] + n, c, channels, target_z, target_y,
+                                             first_x[i], step, target)
+                        elif fan_x > 1:
+                            store_line(&work[sums], fan_x, grid.row, task.size[3], bias[c], task.start[0] + n, c,
+                                       target_z, target_y, first_x[0], step, plan.streams, target)
+                        elif follow:
+                            store_line(&work[sums], count, sums_size, task.size[3], bias[c], task.start[0] + n, c,
+                                       target_z, target_y, first_x[0], step, plan.streams, target)
+                        else:
+                            for i in range(count):
+                                store_line(&work[sums + i * sums_size], 1, sums_size, task.size[3], bias[c],
+                                           task.start[0] + n, c, target_z, target_y, first_x[i], step, plan.streams,
+                                           target)
+        lane = last
+    return 0
+
+
+cdef int across_task(CorrelationPlan plan, Py_ssize_t task, const stored_t[:, :, :, :, :, :] source,
+                     const real_t[::1] packed, const real_t[::1] bias, stored_t[:, :, :, :, :, :] target,
+                     real_t[::1] work) except -1 nogil:
+    # All channels and taps of one block of pixels, phases and target channels of one group.
+    cdef Py_ssize_t first_phase = task % plan.phase_blocks * plan.phase_block
+    cdef Py_ssize_t last_phase = min(first_phase + plan.phase_block, plan.phases)
+    cdef Py_ssize_t row = task // plan.phase_blocks % plan.channel_blocks * plan.channel_block
+    cdef Py_ssize_t rows = min(plan.channel_block, plan.target_channels - row)
+    cdef Py_ssize_t group = task // (plan.phase_blocks * plan.channel_blocks) % plan.groups
+    cdef Py_ssize_t phase, count, c = 0, depth, sums_size
+    cdef Py_ssize_t index[4]
+    cdef Grid grid
+    cdef Box box
+    grid_of(plan, &grid)
+    sums_size = plan.channel_block * grid.row
+    unravel(task // (plan.phase_blocks * plan.channel_blocks * plan.groups), plan.blocks, index)
+    box = cut(index, plan.block, plan.target_size)
+    while c < plan.source_channels:
+        depth = min(plan.depth_block, plan.source_channels - c)
+        pack_across(plan, &grid, &box, source, group * plan.source_channels + c, depth, work[plan.zeros:])
+        for phase in range(first_phase, last_phase):
+            correlate_across(plan, &grid, phase, &box, group, row, rows, c, depth, packed, work,
+                             plan.sums_offset + (phase - first_phase) * sums_size, c > 0)
+        c += plan.depth_block
+    # The phases that differ along x only follow each other.
+    count = min(last_phase - first_phase, plan.phase_count[3])
+    store_across(plan, &grid, first_phase, count, (last_phase - first_phase) // count, &box, work, sums_size, bias,
+                 group, row, rows, target)
+    return 0

@@ -1,0 +1,24 @@
+/* Lines with zeros beside them:
+ *
+ *     padded_lines    target[c * target_step + left + x] = source[c * source_step + x * step] for x < count,
+ *                     and zeros up to width, for c < channels
+ */
+#ifndef PYX_DECONV_PADDED_H
+#define PYX_DECONV_PADDED_H
+
+#include "tile.h"
+#include "transpose.h"
+
+#define REAL float
+#define NAME(name) name##_float
+#include "padded_body.h"
+#undef REAL
+#undef NAME
+
+#define REAL double
+#define NAME(name) name##_double
+#include "padded_body.h"
+#undef REAL
+#undef NAME
+
+#endif

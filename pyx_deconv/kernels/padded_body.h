@@ -1,0 +1,56 @@
+/* Included by padded.h once for each REAL; see there for what it computes. */
+
+/* Every step-th of 4 numbers; none behind the last of them is read. */
+static inline NAME(four) NAME(every)(const REAL *line, ptrdiff_t step)
+{
+    if (step == 1)
+        return *(const NAME(four) *)line;
+    if (step == 2)
+        return SHUFFLE(*(const NAME(four) *)line, *(const NAME(four) *)(line + 3), 0, 2, 5, 7);
+    return (NAME(four)){line[0], line[step], line[2 * step], line[3 * step]};
+}
+
+static inline __attribute__((always_inline)) void NAME(padded_lines_with)(
+    const REAL *source, ptrdiff_t source_step, ptrdiff_t step, ptrdiff_t channels, ptrdiff_t left, ptrdiff_t count,
+    ptrdiff_t width, REAL *target, ptrdiff_t target_step)
+{
+    enum { LANES = VECTOR_BYTES / sizeof(REAL) };
+    typedef REAL vector __attribute__((vector_size(VECTOR_BYTES), aligned(sizeof(REAL)), may_alias));
+    for (ptrdiff_t c = 0; c < channels; c++, source += source_step, target += target_step) {
+        if (width >= LANES && left <= LANES && width - left - count <= LANES) {
+            /* Zeros first, in vectors that reach under the numbers. */
+            *(vector *)target = (vector){0};
+            *(vector *)(target + width - LANES) = (vector){0};
+        } else {
+            for (ptrdiff_t x = 0; x < left; x++)
+                target[x] = 0;
+            for (ptrdiff_t x = left + count; x < width; x++)
+                target[x] = 0;
+        }
+        REAL *const line = target + left;
+        ptrdiff_t x = 0;
+        if (step == 1 && count >= LANES) {
+            for (; x + LANES < count; x += LANES)
+                *(vector *)(line + x) = *(const vector *)(source + x);
+            *(vector *)(line + count - LANES) = *(const vector *)(source + count - LANES);
+        } else if (count >= 4) {
+            for (; x + 4 < count; x += 4)
+                *(NAME(four) *)(line + x) = NAME(every)(source + x * step, step);
+            *(NAME(four) *)(line + count - 4) = NAME(every)(source + (count - 4) * step, step);
+        } else
+            for (; x < count; x++)
+                line[x] = source[x * step];
+    }
+}
+
+static inline void NAME(padded_lines)(const REAL *source, ptrdiff_t source_step, ptrdiff_t step, ptrdiff_t channels,
+                                      ptrdiff_t left, ptrdiff_t count, ptrdiff_t width, REAL *target,
+                                      ptrdiff_t target_step)
+{
+    if (step == 1) /* constants, so that lines are loaded in vectors */
+        NAME(padded_lines_with)(source, source_step, 1, channels, left, count, width, target, target_step);
+    else if (step == 2)
+        NAME(padded_lines_with)(source, source_step, 2, channels, left, count, width, target, target_step);
+    else
+        NAME(padded_lines_with)(source, source_step, step, channels, left, count, width, target, target_step);
+}
