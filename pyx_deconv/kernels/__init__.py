@@ -118,6 +118,7 @@ def _correlation_plan(
     target_channels: int,
     in_place: bool,
     channels_last: bool,
+    lines_contiguous: bool,
     finite: bool,
     dtype: str,
 ) -> tuple[Any, object, bool, int]:
@@ -130,6 +131,14 @@ def _correlation_plan(
     along_lines = finite and plan_correlation.few_channels(
         directions, source_channels // groups * parts, target_channels // groups * parts, arithmetic.tile
     )
+    across = (
+        finite
+        and lines_contiguous
+        and not along_lines
+        and plan_correlation.across_pixels(
+            directions, batch, source_channels // groups, target_channels // groups, arithmetic.tile
+        )
+    )
     fields = plan_correlation.correlation(
         directions,
         batch,
@@ -140,7 +149,7 @@ def _correlation_plan(
         in_place,
         channels_last,
         along_lines,
-        finite and not along_lines and parts == 1 and bool(__import__("os").environ.get("ACROSS")),
+        across,
         arithmetic.tile,
     )
     return (
@@ -191,6 +200,7 @@ def _correlate(
         target.shape[1],
         source.shape[1] // groups > 16 and _in_place(source_map, arithmetic),
         _in_place(target_map, arithmetic),
+        parts == 1 and source_map.strides[4] == target_map.strides[4] == stored.itemsize,
     )
 
     def pack(finite: bool) -> tuple[Any, int, Array, bool]:

@@ -10,6 +10,7 @@ import numpy as np
 
 from . import plan
 from .plan import (
+    LINE,
     Shape,
     Table,
     Tile,
@@ -94,6 +95,35 @@ def few_channels(
     return not any(fans(directions, source_channels, target_channels, tile)[1])
 
 
+def lines_fill(block: int, span: int, step: int, unit: int) -> float:
+    """Share of the lanes that hold pixels: line by line, or across the ends of lines."""
+    return block / min(round_up(block, unit), block + span // step)
+
+
+def across_pixels(
+    directions: tuple[Direction, ...], batch: int, source_channels: int, target_channels: int, tile: Tile
+) -> bool:
+    """Whether a tile with pixels in its lanes is better filled, for maps whose lines are contiguous."""
+    halves = tile._replace(unit=ceil_div(tile.rows, 2))
+    chosen, fan = fans(directions, source_channels, target_channels, halves)
+    rows = target_channels * prod(each.size for each in fan if each)
+    line = even(chosen[-1].outputs, LINE)
+    offsets = [offset for phase in chosen[-1].phases for _, offset in phase.taps]
+    # Every other pixel would have to be picked out of its line, as often as there are taps.
+    strided = any(direction.source_step > 1 for direction in chosen)
+    if strided or source_channels < tile.unit or not offsets:
+        return False
+    if any(pairs(chosen, batch, source_channels, target_channels, tile.itemsize > 4)):
+        return False
+    filled = lines_fill(line, max(offsets) - min(offsets), chosen[-1].source_step, tile.unit)
+    filled *= rows / round_up(rows, halves.unit)
+    _, fan = fans(directions, source_channels, target_channels, tile)
+    lanes = target_channels * prod(each.size for each in fan if each)
+    # Channels that are no multiple of four are transposed one by one.
+    odd = source_channels % 4 or target_channels % 4
+    return filled > (0.85 if odd else 1.0) * 1.02 * lanes / round_up(lanes, tile.unit)
+
+
 def correlation(
     directions: tuple[Direction, ...],
     batch: int,
@@ -162,6 +192,8 @@ def correlation(
         if points == 1
         else 128
     )
+    if lanes <= 1.25 * most_lanes:  # rather than to pack everything once more for a few
+        most_lanes = round_up(lanes, tile.lanes)
     channel_block = block_of_lanes(lanes, most_lanes, tile)
     most = min(plan.PIXELS, plan.SUMS_BYTES // (tile.itemsize * channel_block * phase_block)) // prod(unit)
     if points > 1:

@@ -188,7 +188,7 @@ def pairs(
 
     Not where the sums are to be ``exact``: float64 and complex numbers are for those who count digits.
     """
-    chosen, rest, growth = [], 1.0, 1.0
+    chosen, rest, growth, products, points = [], 1.0, 1.0, float(source_channels), 1.0
     for direction in spatial:
         made = slots(direction, True)
         direct = sum(len(phase.taps) * phase.outputs for phase in direction.phases)
@@ -197,11 +197,19 @@ def pairs(
             for elements, phase in zip(made.elements, direction.phases, strict=True)
         )
         chosen.append(paired < 0.9 * direct)
+        products *= direct / sum(phase.outputs for phase in direction.phases)
         if chosen[-1]:
             rest *= paired / direct
             growth *= made.size / direction.kernel
+            points *= 3 / 2
     # Packing a weight costs about as much as multiplying it by 100 pixels; and channels have to fill vectors.
     pixels = batch * prod(direction.outputs for direction in spatial)
-    if exact or min(source_channels, target_channels) < 32 or pixels * (1 - rest) < 100 * (growth - 1):
+    # Pairs cost a fifteenth of all products, and adding up the points of an output as much as 30 for each.
+    if (
+        exact
+        or min(source_channels, target_channels) < 32
+        or pixels * (1 - rest) < 100 * (growth - 1)
+        or products * (1 - 1 / 15 - rest) < 30 * points
+    ):
         return (False,) * len(spatial)
     return tuple(chosen)
