@@ -213,7 +213,7 @@ def _native(array: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
 
 def _allocate(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
     try:
-        return np.empty(shape, dtype)
+        return kernels.aligned(math.prod(shape), dtype).reshape(shape)
     except (MemoryError, ValueError) as error:  # ValueError: more than NumPy can count
         raise _no_room(shape, dtype) from error
 

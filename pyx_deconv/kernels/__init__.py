@@ -54,6 +54,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ARITHMETIC",
+    "aligned",
     "available_instruction_sets",
     "engine",
     "gather",
@@ -89,7 +90,7 @@ def _in_place(array: Array, arithmetic: Arithmetic) -> bool:
     )
 
 
-def _scratch(size: int, dtype: np.dtype[Any]) -> Array:
+def aligned(size: int, dtype: np.dtype[Any]) -> Array:
     """Uninitialised memory that begins with a cache line, so that vectors do not straddle two."""
     if size < 4096:  # to look the address up takes longer
         return np.empty(size, dtype)
@@ -210,7 +211,7 @@ def _correlate(
         if found is None:
             # (group, coarse, fine, ...): the target of a scatter is the fine map
             weights = _weight(weight, groups, stored)
-            packed = _scratch(cut.packed_size, real)
+            packed = aligned(cut.packed_size, real)
             found = (
                 packed,
                 arithmetic.pack_weight(
@@ -229,7 +230,7 @@ def _correlate(
     cut, threads_used, packed, finite = pack(True)
     if (cut.along_lines or cut.across) and not finite:  # which is seen while packing, and only tiles can compute
         cut, threads_used, packed, _ = pack(False)
-    work = _scratch(threads_used * cut.work_size, real).reshape(threads_used, -1)
+    work = aligned(threads_used * cut.work_size, real).reshape(threads_used, -1)
     if bias is None:
         shift = _no_bias(target.shape[1] * parts, real)
     else:
@@ -315,7 +316,7 @@ def weight_gradient(coarse: Array, fine: Array, weight: Array, axes: Axes, group
             continue
         cut, chunks, multiplications = found
         used = _worth(threads, cut.tasks, multiplications)
-        work = _scratch(used * cut.work_size, real).reshape(used, -1)
+        work = aligned(used * cut.work_size, real).reshape(used, -1)
         alone = chunks == 1 and real == stored
         partial = flat[None] if alone else np.empty((chunks, flat.size), real)
         if getattr(arithmetic, way)(cut, coarse_map, fine_map, partial, work, used):

@@ -1,7 +1,6 @@
 # Correlation with pixels in the lanes of the tile and target channels in its rows. Part of engine.pyx.
 #
-# For maps whose pixels follow each other in memory, and for few target channels, which would leave lanes empty. The
-# source lies packed as
+# For maps whose pixels follow each other in memory, where channels would leave lanes empty. The source lies packed as
 #
 #     [channel][z, y, x modulo source_step][batch][z, y, x // source_step]
 #
@@ -18,8 +17,8 @@ cdef struct Grid:
     Py_ssize_t row              # from the sums of one target channel to those of the next
 
 
-cdef inline void grid_of(CorrelationPlan plan, Grid *grid) noexcept nogil:
-    cdef Py_ssize_t span, size = 1
+cdef inline void grid_of(CorrelationPlan plan, Py_ssize_t item, Grid *grid) noexcept nogil:
+    cdef Py_ssize_t span, size = 1, line = 64 // item
     cdef int axis
     for axis in range(3, -1, -1):
         span = plan.high[axis] - plan.low[axis]
@@ -30,7 +29,7 @@ cdef inline void grid_of(CorrelationPlan plan, Grid *grid) noexcept nogil:
         grid.remainder[axis] = size
         size *= grid.remainders[axis]
     # An odd number of cache lines apart, so that the channels of a panel do not share the sets of L1.
-    grid.channel = ((size * <Py_ssize_t>sizeof(float) + 63) // 64 | 1) * (64 // <Py_ssize_t>sizeof(float))
+    grid.channel = ((size + line - 1) // line | 1) * line
     grid.row = plan.row
 
 
@@ -56,8 +55,7 @@ cdef int pack_across(CorrelationPlan plan, const Grid *grid, const Box *task,
     cdef const stored_t *pixel
     cdef const stored_t *end
     cdef real_t *target
-    cdef bint pixels_contiguous = source.strides[4] == item and stored_t is real_t
-    cdef bint channels_contiguous = source.strides[1] == item and stored_t is real_t
+    cdef bint contiguous = source.strides[4] == item and stored_t is real_t
     cdef int axis
     for axis in range(4):
         shape[axis] = grid.remainders[axis]
@@ -84,31 +82,28 @@ cdef int pack_across(CorrelationPlan plan, const Grid *grid, const Box *task,
             target = &packed[place + c * grid.channel]
             zero(target, top * grid.pixel[2])
             zero(target + bottom * grid.pixel[2], (height - bottom) * grid.pixel[2])
-            if pixels_contiguous and top < bottom:
+            if contiguous and top < bottom:
                 pixel = &source[n, channel + c, z, first_y + top * step_y, first_x + left * step, 0]
                 padded_lines(<const real_t *>pixel, step_y * source.strides[3] // item, step, bottom - top, left,
-                             right - left, width, target + top * grid.pixel[2], grid.pixel[2])
+                             right - left, width, target + top * grid.pixel[2], grid.pixel[2],
+                             source.strides[1] // item)
                 continue
             for y in range(top, bottom):
                 target = &packed[place + c * grid.channel + y * grid.pixel[2]]
                 zero(target, left)
                 zero(target + right, width - right)
-                for x in range(left, 0 if channels_contiguous else right):
+                for x in range(left, right):
                     load(&source[n, channel + c, z, first_y + y * step_y, first_x + x * step, 0], target + x)
-        for y in range(top, bottom if channels_contiguous and not pixels_contiguous and left < right else 0):
-            target = &packed[place + y * grid.pixel[2] + left]
-            pixel = &source[n, channel, z, first_y + y * step_y, first_x + left * step, 0]
-            transpose(<const real_t *>pixel, step * source.strides[4] // item, 1, right - left, depth, target,
-                      grid.channel)
     return 0
 
 
 cdef int correlate_across(CorrelationPlan plan, const Grid *grid, Py_ssize_t phase, const Box *task, Py_ssize_t group,
                           Py_ssize_t row, Py_ssize_t rows, Py_ssize_t c, Py_ssize_t depth, const real_t[::1] packed,
                           real_t[::1] work, Py_ssize_t sums, bint adds) except -1 nogil:
-    # work[sums + row * grid.row + plane * plan.plane + line * plan.line + x] += (or =) the source channels [c, c + depth); with lines as far
-    # apart as in what is packed they are one long line
-    cdef Py_ssize_t tap, taps, first_tap, count, n, z, y, p, r, i, width, used, row_step, place, first, pixels, run, lines
+    # work[sums + row * grid.row + plane * plan.plane + line * plan.line + x] += (or =) these source channels; with
+    # lines as far apart as in what is packed they are one long line
+    cdef Py_ssize_t tap, taps, first_tap, count, n, z, y, p, r, i, width, used, row_step, place, first
+    cdef Py_ssize_t pixels, run, lines
     cdef Py_ssize_t lanes = TILE_BYTES // <Py_ssize_t>sizeof(real_t), unit = TILE_UNIT // <Py_ssize_t>sizeof(real_t)
     cdef Py_ssize_t index[4]
     cdef Py_ssize_t at[4]
@@ -196,37 +191,6 @@ cdef int store_line(const real_t *sums, Py_ssize_t count, Py_ssize_t line_step, 
     return 0
 
 
-cdef int store_turned(const real_t *sums, Py_ssize_t first_lane, Py_ssize_t lanes, Py_ssize_t line_step,
-                      Py_ssize_t width, const real_t[::1] bias, Py_ssize_t n, Py_ssize_t c, Py_ssize_t channels,
-                      Py_ssize_t z, Py_ssize_t y, Py_ssize_t x, Py_ssize_t step,
-                      stored_t[:, :, :, :, :, :] target) except -1 nogil:
-    # The same where channels lie side by side: lane f * channels + i is channel c + i of pixel x + step * j + f.
-    cdef Py_ssize_t first, count, block, columns, j, k, f, i, run
-    cdef real_t turned[TURNED * TURNED]
-    cdef real_t shift[TURNED]
-    for block in range((lanes + TURNED - 1) // TURNED):
-        first = first_lane + block * TURNED
-        count = min(first_lane + lanes - first, <Py_ssize_t>TURNED)
-        for k in range(count):
-            shift[k] = bias[c + (first + k) % channels]
-        j = 0
-        while j < width:
-            columns = min(width - j, <Py_ssize_t>TURNED)
-            transpose(sums + block * TURNED * line_step + j, line_step, 1, count, columns, turned, TURNED)
-            while columns:
-                k = 0
-                while k < count:
-                    f, i = (first + k) // channels, (first + k) % channels
-                    run = min(count - k, channels - i)
-                    if 0 <= x + step * j + f < target.shape[4]:
-                        store_run(&turned[j % TURNED * TURNED + k], &shift[k], run,
-                                  &target[n, c + i, z, y, x + step * j + f, 0])
-                    k += run
-                j += 1
-                columns -= 1
-    return 0
-
-
 cdef int store_across(CorrelationPlan plan, const Grid *grid, Py_ssize_t phase, Py_ssize_t count, Py_ssize_t lines,
                       const Box *task, real_t[::1] work, Py_ssize_t sums_size, const real_t[::1] bias,
                       Py_ssize_t group, Py_ssize_t row, Py_ssize_t rows,
@@ -234,9 +198,7 @@ cdef int store_across(CorrelationPlan plan, const Grid *grid, Py_ssize_t phase, 
     # target = sums + bias, line after line, for count phases that follow each other along x on each of some lines, or
     # are side by side in the rows
     cdef Py_ssize_t channels = plan.target_channels // plan.fan, fan_x = plan.fan_sizes[2], step = plan.target_step[3]
-    # Rows that are phases along x of one line of the target, channels last with their channels.
-    cdef Py_ssize_t run = channels * fan_x if plan.channels_last else fan_x
-    cdef Py_ssize_t lane, last, rest, n, z, y, c, p, i, target_z, target_y, sums
+    cdef Py_ssize_t lane, rest, n, z, y, c, p, i, target_z, target_y, sums
     cdef Py_ssize_t index[4]
     cdef Py_ssize_t first_x[MAX_TOGETHER]
     cdef Py_ssize_t first_y[MAX_TOGETHER]
@@ -254,9 +216,8 @@ cdef int store_across(CorrelationPlan plan, const Grid *grid, Py_ssize_t phase, 
         follow = follow and first_x[p] == first_x[0] + p
     lane = row
     while lane < row + rows:
-        last = min(row + rows, (lane // run + 1) * run)
-        rest = lane // run if plan.channels_last else lane % plan.fan // fan_x
-        c = group * channels + (0 if plan.channels_last else lane // plan.fan)
+        rest = lane % plan.fan // fan_x
+        c = group * channels + lane // plan.fan
         for n in range(task.size[0]):
             for z in range(task.size[1]):
                 for y in range(task.size[2]):
@@ -268,13 +229,8 @@ cdef int store_across(CorrelationPlan plan, const Grid *grid, Py_ssize_t phase, 
                             continue
                         sums = (plan.sums_offset + p * count * sums_size + (lane - row) * grid.row
                                 + (n * plan.block[1] + z) * plan.plane + y * plan.line)
-                        end = &work[sums + (count - 1) * sums_size + (last - lane - 1) * grid.row + task.size[3] - 1]
-                        if plan.channels_last:
-                            for i in range(count):
-                                store_turned(&work[sums + i * sums_size], lane % run, last - lane, grid.row,
-                                             task.size[3], bias, task.start[0] + n, c, channels, target_z, target_y,
-                                             first_x[i], step, target)
-                        elif fan_x > 1:
+                        end = &work[sums + (count - 1) * sums_size + (fan_x - 1) * grid.row + task.size[3] - 1]
+                        if fan_x > 1:
                             store_line(&work[sums], fan_x, grid.row, task.size[3], bias[c], task.start[0] + n, c,
                                        target_z, target_y, first_x[0], step, plan.streams, target)
                         elif follow:
@@ -285,7 +241,7 @@ cdef int store_across(CorrelationPlan plan, const Grid *grid, Py_ssize_t phase, 
                                 store_line(&work[sums + i * sums_size], 1, sums_size, task.size[3], bias[c],
                                            task.start[0] + n, c, target_z, target_y, first_x[i], step, plan.streams,
                                            target)
-        lane = last
+        lane += fan_x
     return 0
 
 
@@ -302,7 +258,7 @@ cdef int across_task(CorrelationPlan plan, Py_ssize_t task, const stored_t[:, :,
     cdef Py_ssize_t index[4]
     cdef Grid grid
     cdef Box box
-    grid_of(plan, &grid)
+    grid_of(plan, sizeof(work[0]), &grid)
     sums_size = plan.channel_block * grid.row
     unravel(task // (plan.phase_blocks * plan.channel_blocks * plan.groups), plan.blocks, index)
     box = cut(index, plan.block, plan.target_size)

@@ -67,11 +67,13 @@ cdef extern from "transpose.h" nogil:
                            double *target)
 
 cdef extern from "padded.h" nogil:
-    void padded_lines_float(const float *source, Py_ssize_t source_step, Py_ssize_t step, Py_ssize_t channels,
-                            Py_ssize_t left, Py_ssize_t count, Py_ssize_t width, float *target, Py_ssize_t target_step)
-    void padded_lines_double(const double *source, Py_ssize_t source_step, Py_ssize_t step, Py_ssize_t channels,
+    void padded_lines_float(const float *source, Py_ssize_t source_step, Py_ssize_t step, Py_ssize_t lines,
+                            Py_ssize_t left, Py_ssize_t count, Py_ssize_t width, float *target, Py_ssize_t target_step,
+                            Py_ssize_t ahead)
+    void padded_lines_double(const double *source, Py_ssize_t source_step, Py_ssize_t step, Py_ssize_t lines,
                              Py_ssize_t left, Py_ssize_t count, Py_ssize_t width, double *target,
-                             Py_ssize_t target_step)
+                             Py_ssize_t target_step,
+                             Py_ssize_t ahead)
 
 cdef extern from "stream.h" nogil:
     void stream(const void *source, Py_ssize_t bytes, void *target)
@@ -195,13 +197,13 @@ cdef inline void interleave(Py_ssize_t count, const real_t *lines, Py_ssize_t li
         interleave_double(count, lines, line_step, width, shift, target)
 
 
-cdef inline void padded_lines(const real_t *source, Py_ssize_t source_step, Py_ssize_t step, Py_ssize_t channels,
+cdef inline void padded_lines(const real_t *source, Py_ssize_t source_step, Py_ssize_t step, Py_ssize_t lines,
                               Py_ssize_t left, Py_ssize_t count, Py_ssize_t width, real_t *target,
-                              Py_ssize_t target_step) noexcept nogil:
+                              Py_ssize_t target_step, Py_ssize_t ahead) noexcept nogil:
     if real_t is float:
-        padded_lines_float(source, source_step, step, channels, left, count, width, target, target_step)
+        padded_lines_float(source, source_step, step, lines, left, count, width, target, target_step, ahead)
     else:
-        padded_lines_double(source, source_step, step, channels, left, count, width, target, target_step)
+        padded_lines_double(source, source_step, step, lines, left, count, width, target, target_step, ahead)
 
 
 cdef inline void differences(Py_ssize_t ny, Py_ssize_t nx, const real_t **pixels, Py_ssize_t depth, real_t *values,
@@ -249,31 +251,6 @@ cdef inline void add_up(const real_t *a, const real_t *b, real_t *sum, Py_ssize_
         add_up_float(a, b, sum, size)
     else:
         add_up_double(a, b, sum, size)
-
-
-cdef inline void store_run(const real_t *sums, const real_t *shift, Py_ssize_t size, stored_t *target) noexcept nogil:
-    # target = sums + shift, rounded to what is stored
-    cdef Py_ssize_t i
-    if stored_t is real_t:
-        add_up(sums, shift, target, size)
-    else:
-        for i in range(size):
-            store(sums[i] + shift[i], &target[i])
-
-
-cdef inline void store_lines_together(Py_ssize_t count, const real_t *lines, Py_ssize_t line_step, Py_ssize_t width,
-                                      real_t shift, bint streams, real_t *target) noexcept nogil:
-    # target[x * count + i] = lines[i * line_step + x] + shift
-    cdef real_t run[STREAMED]
-    cdef Py_ssize_t x = 0, size
-    if not streams:
-        interleave(count, lines, line_step, width, shift, target)
-        return
-    while x < width:
-        size = min(width - x, STREAMED // count)
-        interleave(count, lines + x, line_step, size, shift, run)
-        stream(run, size * count * <Py_ssize_t>sizeof(real_t), target + x * count)
-        x += size
 
 
 cdef inline void copy_run(const real_t *source, Py_ssize_t size, real_t *target) noexcept nogil:
@@ -335,6 +312,7 @@ def x86_64_level():
 include "pixels.pxi"
 include "correlation_plan.pxi"
 include "packed_weight.pxi"
+include "storing.pxi"
 include "lines.pxi"
 include "across.pxi"
 include "karatsuba.pxi"

@@ -1,7 +1,7 @@
 /* Lines with zeros beside them:
  *
- *     padded_lines    target[c * target_step + left + x] = source[c * source_step + x * step] for x < count,
- *                     and zeros up to width, for c < channels
+ *     padded_lines    target[i * target_step + left + x] = source[i * source_step + x * step] for x < count,
+ *                     and zeros up to width, for i < lines; what lies ahead of each is asked for early
  */
 #ifndef PYX_DECONV_PADDED_H
 #define PYX_DECONV_PADDED_H

@@ -11,12 +11,12 @@ static inline NAME(four) NAME(every)(const REAL *line, ptrdiff_t step)
 }
 
 static inline __attribute__((always_inline)) void NAME(padded_lines_with)(
-    const REAL *source, ptrdiff_t source_step, ptrdiff_t step, ptrdiff_t channels, ptrdiff_t left, ptrdiff_t count,
-    ptrdiff_t width, REAL *target, ptrdiff_t target_step)
+    const REAL *source, ptrdiff_t source_step, ptrdiff_t step, ptrdiff_t lines, ptrdiff_t left, ptrdiff_t count,
+    ptrdiff_t width, REAL *target, ptrdiff_t target_step, ptrdiff_t ahead)
 {
     enum { LANES = VECTOR_BYTES / sizeof(REAL) };
     typedef REAL vector __attribute__((vector_size(VECTOR_BYTES), aligned(sizeof(REAL)), may_alias));
-    for (ptrdiff_t c = 0; c < channels; c++, source += source_step, target += target_step) {
+    for (ptrdiff_t i = 0; i < lines; i++, source += source_step, target += target_step) {
         if (width >= LANES && left <= LANES && width - left - count <= LANES) {
             /* Zeros first, in vectors that reach under the numbers. */
             *(vector *)target = (vector){0};
@@ -27,6 +27,8 @@ static inline __attribute__((always_inline)) void NAME(padded_lines_with)(
             for (ptrdiff_t x = left + count; x < width; x++)
                 target[x] = 0;
         }
+        for (ptrdiff_t x = 0; x < count * step; x += 64 / sizeof(REAL))
+            __builtin_prefetch(source + ahead + x);
         REAL *const line = target + left;
         ptrdiff_t x = 0;
         if (step == 1 && count >= LANES) {
@@ -43,14 +45,17 @@ static inline __attribute__((always_inline)) void NAME(padded_lines_with)(
     }
 }
 
-static inline void NAME(padded_lines)(const REAL *source, ptrdiff_t source_step, ptrdiff_t step, ptrdiff_t channels,
+static inline void NAME(padded_lines)(const REAL *source, ptrdiff_t source_step, ptrdiff_t step, ptrdiff_t lines,
                                       ptrdiff_t left, ptrdiff_t count, ptrdiff_t width, REAL *target,
-                                      ptrdiff_t target_step)
+                                      ptrdiff_t target_step, ptrdiff_t ahead)
 {
     if (step == 1) /* constants, so that lines are loaded in vectors */
-        NAME(padded_lines_with)(source, source_step, 1, channels, left, count, width, target, target_step);
+        NAME(padded_lines_with)(source, source_step, 1, lines, left, count, width, target, target_step,
+                                 ahead);
     else if (step == 2)
-        NAME(padded_lines_with)(source, source_step, 2, channels, left, count, width, target, target_step);
+        NAME(padded_lines_with)(source, source_step, 2, lines, left, count, width, target, target_step,
+                                 ahead);
     else
-        NAME(padded_lines_with)(source, source_step, step, channels, left, count, width, target, target_step);
+        NAME(padded_lines_with)(source, source_step, step, lines, left, count, width, target, target_step,
+                                 ahead);
 }

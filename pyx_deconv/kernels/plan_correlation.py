@@ -141,7 +141,8 @@ def correlation(
     if along_lines:  # one target channel at a time
         in_place, tile = False, tile._replace(lanes=1, unit=1)
     pixel_unit = tile.unit
-    if across:  # a row of tiles at a time
+    if across:  # a row of tiles at a time, the phases of a fan one after the other
+        channels_last = False
         in_place, tile = False, tile._replace(lanes=tile.rows, unit=ceil_div(tile.rows, 2))
     spatial = (*(ABSENT,) * (3 - len(directions)), *directions)
     fan: tuple[Fan | None, ...] = (None,) * 3
@@ -241,7 +242,7 @@ def correlation(
                 ]
             region = block[0] * prod(spans)
             if across:
-                region = plan.apart(region, 4)
+                region = plan.apart(region, tile.itemsize)
             if region * min(depth, 16) <= budget or prod(block) <= tile.rows * prod(unit):
                 break
             if phases == 1 and not along_lines and not across and prod(block) <= 64 and prod(tap_block) > 16:

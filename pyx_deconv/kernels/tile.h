@@ -3,10 +3,11 @@
  *     c[i][j] += sum over segments g, over k < depth, of
  *                    rows[g][i][k * row_step] * panel[offsets[g] + k * panel_step + j]
  *
- * for i < used_rows and j < width, at most TILE_BYTES / sizeof(real) and a multiple of TILE_UNIT / sizeof(real); c = sum
- * where it does not add. A segment is whatever shares one set of row pointers: a tap of the kernel (k runs over channels)
- * or a line of pixels (k runs over pixels). The rows are broadcast from wherever they lie, so a channels-last map needs no
- * packing; the panel is read as whole vectors. With shifts, rows[i] + shifts[g] * row_step stands for rows[g][i].
+ * for i < used_rows and j < width, at most TILE_BYTES / sizeof(real) and a multiple of TILE_UNIT / sizeof(real);
+ * c = sum where it does not add. A segment is whatever shares one set of row pointers: a tap of the kernel (k runs
+ * over channels) or a line of pixels (k runs over pixels). With shifts, rows[i] + shifts[g] * row_step stands for
+ * rows[g][i]. The rows are broadcast from wherever they lie, so a channels-last map needs no packing; the panel is
+ * read as whole vectors.
  */
 #ifndef PYX_DECONV_TILE_H
 #define PYX_DECONV_TILE_H

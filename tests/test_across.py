@@ -1,0 +1,150 @@
+"""The way with pixels in the lanes of the tile, and writing past the caches, forced on for calls of every kind."""
+
+import contextlib
+
+import drawing
+import numpy as np
+import plans
+import pytest
+import reference
+from hypothesis import given
+from hypothesis import strategies as st
+from test_ways import made, same_where_infinite
+
+import pyx_deconv as pxd
+from pyx_deconv.kernels import plan, plan_correlation, taps
+
+REAL = [np.dtype(np.float32), np.dtype(np.float64), *drawing.STORED]
+
+
+@contextlib.contextmanager
+def forced(streams=False, fans=False):
+    """Pixels in the lanes wherever lines are contiguous; yields whether, of each plan."""
+    chosen, correlation = [], plan_correlation.correlation
+
+    def watched(*arguments):
+        fields = correlation(*arguments)
+        chosen.append((fields.across, fields.streams, fields.fans[0]))
+        return fields
+
+    def every_fan(spatial, *channels_and_tile):
+        found = [taps.fan_out(direction) for direction in spatial]
+        whole = tuple(each[0] if each else direction for each, direction in zip(found, spatial, strict=True))
+        return whole, tuple(each[1] if each else None for each in found)
+
+    with plans.new_plans() as patch:
+        patch.setattr(plan_correlation, "correlation", watched)
+        patch.setattr(plan_correlation, "few_channels", lambda *_: False)
+        patch.setattr(plan_correlation, "across_pixels", lambda *_: True)
+        if streams:
+            patch.setattr(plan, "STREAMED_BYTES", 0)
+        if fans:
+            patch.setattr(plan_correlation, "fans", every_fan)
+        yield chosen
+
+
+# coarse size, weight, settings: lines longer and shorter than a panel, more rows than a tile, borders, gaps
+LAYERS = {
+    "line": ((201,), (9, 11, 5), {"stride": 3, "padding": 2}),
+    "long line": ((1500,), (5, 3, 4), {"stride": 2, "padding": 1}),
+    "image": ((19, 37), (20, 13, 3, 3), {"stride": 2, "padding": 1, "output_padding": 1}),
+    "narrow image": ((17, 5), (12, 21, 4, 4), {"stride": 2, "padding": 1}),
+    "wide image": ((7, 130), (8, 3, 5, 4), {"stride": (1, 2), "padding": (2, 1)}),
+    "stride 1, dilated": ((23, 33), (16, 10, 3, 3), {"padding": 2, "dilation": 2}),
+    "many channels": ((9, 40), (70, 75, 3, 3), {"stride": 2, "padding": 1}),
+    "groups": ((21, 34), (12, 5, 4, 4), {"stride": 2, "padding": 1, "groups": 3}),
+    "gaps": ((12, 15), (6, 9, 2, 2), {"stride": 3}),
+    "deeper borders than the stride": ((9, 19), (16, 3, 4, 4), {"stride": 2, "padding": ((3, 4), (5, 2))}),
+    "more outputs than there are": ((6, 17), (16, 3, 4, 4), {"stride": 2, "output_padding": 1}),
+    "more taps than are listed": ((8, 40), (3, 4, 9, 11), {"padding": (4, 5)}),
+    "volume": ((5, 4, 18), (10, 6, 3, 3, 3), {"stride": 2, "padding": 1}),
+    "volume, few planes": ((3, 7, 9), (9, 8, 2, 3, 4), {"stride": (1, 2, 2), "padding": (0, 1, 1)}),
+}
+each_layer = pytest.mark.parametrize("name", LAYERS)
+
+
+@each_layer
+def test_the_layers_are_computed_so(name):
+    """Otherwise what is asked of them below would be asked of another path."""
+    with forced(streams=True) as chosen:
+        made(*LAYERS[name])[0].forward(pxd)
+    assert chosen[-1][:2] == (True, True)
+
+
+@pytest.mark.parametrize("fans", [False, True])
+@pytest.mark.parametrize("dtype", REAL, ids=str)
+@each_layer
+def test_pixels_in_the_lanes(name, dtype, fans):
+    """As results and as gradients, of both operations."""
+    with forced(fans=fans):
+        drawing.check_call(pxd, made(*LAYERS[name], dtype)[0])
+        if "output_padding" not in LAYERS[name][2]:
+            drawing.check_call(pxd, made(*LAYERS[name], dtype, transposed=False)[0])
+
+
+@pytest.mark.parametrize("data_format", ["channels_first", "channels_last"])
+@pytest.mark.parametrize("dtype", REAL, ids=str)
+@each_layer
+def test_streaming_changes_no_bit(name, dtype, data_format):
+    """Whatever way is chosen, and wherever the output begins: at and beside the start of a cache line."""
+    call, _ = made(*LAYERS[name][:2], LAYERS[name][2] | {"data_format": data_format}, dtype)
+    with plans.new_plans():
+        want = call.forward(pxd)
+    with plans.new_plans() as patch:
+        patch.setattr(plan, "STREAMED_BYTES", 0)
+        for first in range(3):
+            memory = np.full(want.size + first, np.nan, dtype)
+            out = memory[first:].reshape(want.shape)
+            np.testing.assert_array_equal(call.forward(pxd, out=out), want)
+
+
+@pytest.mark.parametrize("role", ["x", "weight"])
+@each_layer
+def test_specials(name, role):
+    """Infinite weights meet no zeros, and what lies between two lines reaches no output."""
+    call, _ = made(*LAYERS[name])
+    array = getattr(call, role)
+    for place in (0, array.size // 2, array.size - 1):
+        for special in (np.nan, np.inf):
+            before, array.flat[place] = array.flat[place], special
+            with np.errstate(invalid="ignore"):
+                want = call.forward(reference)
+            with forced():
+                got = call.forward(pxd)
+            finite = same_where_infinite(got, want, f"{special} at {place}")
+            np.testing.assert_allclose(got[finite], want[finite], rtol=0, atol=1e-3)
+            array.flat[place] = before
+
+
+@each_layer
+def test_threads_change_no_bit(name):
+    call, _ = made(*LAYERS[name])
+    with forced(streams=True), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(plan, "MULTIPLICATIONS", 1)  # worth a thread
+        with pxd.num_threads(1):
+            want = call.forward(pxd)
+        with pxd.num_threads(3):
+            np.testing.assert_array_equal(call.forward(pxd), want)
+
+
+@drawing.examples(200)
+@given(drawing.calls(dtypes=REAL), st.sampled_from(drawing.LAYOUTS), st.booleans(), st.booleans())
+def test_any_call(call, layout, streams, fans):
+    with forced(streams, fans):
+        drawing.check_call(pxd, call, layout)
+
+
+@pytest.mark.parametrize(
+    ("size", "weight", "stride"),
+    [((64, 64), (32, 3, 4, 4), 2), ((90, 75), (56, 1, 9, 9), 3), ((128, 128), (16, 19, 3, 3), 2)],
+)
+def test_it_is_chosen_for_few_target_channels(size, weight, stride):
+    """Where lines are contiguous, and only there."""
+    for layout, expected in (("channels_first", True), ("channels_last", False)):
+        with plans.new_plans() as patch:
+            chosen, choose = [], plan_correlation.across_pixels
+            patch.setattr(
+                plan_correlation, "across_pixels", lambda *a, c=chosen, f=choose: c.append(f(*a)) or c[-1]
+            )
+            made(size, weight, {"stride": stride, "data_format": layout}, batch=1)[0].forward(pxd)
+        assert (chosen[-1:] == [True]) == expected
