@@ -200,8 +200,8 @@ def pairs(
         if chosen[-1]:
             rest *= paired / direct
             growth *= made.size / direction.kernel
-    # Packing a weight costs about as much as multiplying it by 100 pixels; and channels have to fill vectors.
+    # Packing a weight costs about as much as multiplying it by 50 pixels; and channels have to fill vectors.
     pixels = batch * prod(direction.outputs for direction in spatial)
-    if exact or min(source_channels, target_channels) < 32 or pixels * (1 - rest) < 100 * (growth - 1):
+    if exact or min(source_channels, target_channels) < 32 or pixels * (1 - rest) < 50 * (growth - 1):
         return (False,) * len(spatial)
     return tuple(chosen)
