@@ -25,7 +25,7 @@ from pyx_deconv import _arguments, geometry, kernels
 from pyx_deconv._arguments import Integers, Paddings
 from pyx_deconv.threads import get_num_threads
 
-__all__ = ["Gradients", "Plan", "backward", "forward", "make_plan"]
+__all__ = ["Gradients", "Kept", "Plan", "backward", "forward", "keep", "make_plan"]
 
 
 class Gradients(NamedTuple):
@@ -146,6 +146,60 @@ def forward(
     return out
 
 
+# To any array as many axes are appended as it lacks.
+_SIX = [(..., *(None,) * (6 - ndim)) for ndim in range(6)]
+
+
+class Kept:
+    """``forward`` for inputs of one shape, layout and dtype, as far as it does not depend on their numbers.
+
+    Several threads may call it at once: it keeps nothing that a call writes to.
+    """
+
+    __slots__ = ("_correlation", "_dtype", "_order", "_shape")
+
+    def __init__(self, plan: Plan, correlation: kernels.Correlation, dtype: np.dtype[Any]) -> None:
+        self._shape, self._correlation, self._dtype = plan.shape, correlation, dtype
+        # (batch, channels, z, y, x, part) as axes of an array to which those that it lacks are appended
+        given = len(plan.shape)
+        batch, *others = plan.order if plan.batched else (given, *(axis - 1 for axis in plan.order[1:]))
+        absent = range(given + (not plan.batched), 6)
+        self._order = batch, others[0], *absent[1:], *others[1:], absent[0]
+
+    def __call__(self, x: NDArray[Any]) -> NDArray[Any]:
+        """Compute the result for an aligned x."""
+        out = _allocate(self._shape, self._dtype)
+        threads = get_num_threads() if self._correlation.parallel else 1
+        self._correlation.compute(self._six_axes(x), self._six_axes(out), threads)
+        return out
+
+    def _six_axes(self, array: NDArray[Any]) -> NDArray[Any]:
+        view = array[_SIX[array.ndim]].transpose(self._order)
+        stored = self._correlation.arithmetic.stored
+        return view if stored is self._dtype else view.view(stored)
+
+
+def keep(
+    plan: Plan, x: NDArray[Any], weight: NDArray[Any], bias: NDArray[Any] | None, prepared: kernels.Prepared
+) -> Kept | None:
+    """Return ``forward`` for inputs like x; None where there is nothing to gain."""
+    dtype = _arguments.result_dtype(x.dtype, weight.dtype, weight.dtype if bias is None else bias.dtype)
+    if plan.empty or not _is_native(x, dtype):
+        return None
+    made = kernels.keep(
+        plan.transposed,
+        _six_axes(x, plan),
+        _native(weight, dtype),
+        None if bias is None else _native(bias, dtype),
+        _six_axes(_allocate(plan.shape, dtype), plan),
+        plan.axes,
+        plan.groups,
+        get_num_threads(),
+        prepared,
+    )
+    return None if made is None else Kept(plan, made, dtype)
+
+
 def backward(
     plan: Plan,
     grad_output: NDArray[Any],
@@ -198,12 +252,22 @@ def backward(
 
 def _channels_first(array: NDArray[Any], plan: Plan) -> NDArray[Any]:
     """Return a view with axes N, C, *spatial."""
+    if plan.batched and plan.order[1] == 1:
+        return array
     return (array if plan.batched else array[np.newaxis]).transpose(plan.order)
+
+
+def _six_axes(array: NDArray[Any], plan: Plan) -> NDArray[Any]:
+    return kernels.six_axes(_channels_first(array, plan))
+
+
+def _is_native(array: NDArray[Any], dtype: np.dtype[Any]) -> bool:
+    return array.dtype == dtype and array.flags.aligned
 
 
 def _native(array: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
     """Return the array itself where a kernel can read it as this dtype, or a copy."""
-    if array.dtype == dtype and array.flags.aligned:
+    if _is_native(array, dtype):
         return array
     try:
         return array.astype(dtype)

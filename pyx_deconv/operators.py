@@ -7,9 +7,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pyx_deconv import _arguments
-from pyx_deconv._execution import Gradients, Plan, backward, forward, make_plan
+from pyx_deconv._execution import Gradients, Kept, Plan, backward, forward, keep, make_plan
 
 __all__ = ["Conv", "ConvTranspose"]
+
+MOST_KEPT = 64  # kinds of inputs that an operator remembers
 
 
 class _Operator:
@@ -33,6 +35,11 @@ class _Operator:
         # A dictionary, so that several threads may call: what two of them pack at once is the same.
         self._prepared: dict[Any, Any] = {}
         self._weights: dict[np.dtype[Any], NDArray[Any]] = {self.weight.dtype: self.weight}
+        self._kept: dict[Any, Kept | None] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Plans of the kernels are for this process.
+        return self.__dict__ | {"_kept": {}}
 
     def _check(self) -> None:
         """Check what does not depend on the input."""
@@ -73,10 +80,21 @@ class _Operator:
             The result, as of the function of the same name.
         """
         x = _arguments.array(x, "x")
+        # What is checked, planned and packed for an input is so for all that differ in their numbers only.
+        kind = x.shape, x.strides, x.dtype
+        kept = self._kept.get(kind)
+        if kept is not None and out is None and x.flags.aligned:
+            return kept(x)
         plan = self._plan(x)
         bias_dtype = self.weight.dtype if self.bias is None else self.bias.dtype
         dtype = _arguments.result_dtype(x.dtype, self.weight.dtype, bias_dtype)
-        return forward(plan, x, self._weight_as(dtype), self.bias, out, self._prepared)
+        weight = self._weight_as(dtype)
+        result = forward(plan, x, weight, self.bias, out, self._prepared)
+        if kind not in self._kept:
+            if len(self._kept) >= MOST_KEPT:
+                self._kept.clear()
+            self._kept[kind] = keep(plan, x, weight, self.bias, self._prepared)
+        return result
 
     def backward(
         self, grad_output: ArrayLike, x: ArrayLike, *, needs: str | Collection[str] = _arguments.GRADIENTS

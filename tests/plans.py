@@ -10,7 +10,7 @@ from pyx_deconv import kernels
 @contextlib.contextmanager
 def new_plans():
     """Plans made meanwhile are not those of before, and not used afterwards."""
-    caches = kernels._correlation_plan, kernels._weight_gradient_plan
+    caches = kernels._correlation_plan, kernels._columns_plan, kernels._weight_gradient_plan
     with pytest.MonkeyPatch.context() as patch:
         for cache in caches:
             cache.cache_clear()

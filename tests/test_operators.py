@@ -1,7 +1,9 @@
 """ConvTranspose and Conv: what the functions compute, whatever an operator was called with before."""
 
 import concurrent.futures
+import copy
 import itertools
+import pickle
 
 import drawing
 import numpy as np
@@ -411,3 +413,66 @@ def test_infinite_weights(name, transposed):
                 )
                 np.testing.assert_allclose(got[finite], true[finite], rtol=0, atol=1e-2)
         assert met >= 2, "the largest maps meet the last tap"
+
+
+# What an operator remembers of the inputs that it has seen
+
+
+def unaligned(array):
+    memory = np.empty(array.nbytes + 1, np.uint8)[1:]
+    moved = memory.view(array.dtype).reshape(array.shape)
+    moved[...] = array
+    return moved
+
+
+@pytest.mark.parametrize("batched", [True, False])
+@pytest.mark.parametrize("data_format", ["channels_first", "channels_last"])
+@pytest.mark.parametrize("dtype", drawing.COMPUTED + drawing.STORED + drawing.INTEGERS, ids=str)
+@pytest.mark.parametrize("rank", [1, 2, 3])
+@pytest.mark.parametrize("transposed", [True, False])
+def test_an_input_like_an_earlier_one(transposed, rank, dtype, data_format, batched):
+    """With gaps, in every memory that differs from that of the first call, in any order."""
+    rng = np.random.default_rng(rank)
+    spatial, channels = (4, 5, 6)[:rank], 3
+    shape = (*spatial, channels) if data_format == "channels_last" else (channels, *spatial)
+    settings = {"stride": 4, "padding": 1, "data_format": data_format}
+    x = drawing.values(rng, (*((2,) if batched else ()), *shape), dtype)
+    weight, bias = (drawing.values(rng, size, dtype) for size in ((3, 3, *(3,) * rank), (3,)))
+    call = drawing.Call(transposed, x, weight, bias, settings)
+    op, want = operator(call), call.forward(pxd)
+    inputs = [x, unaligned(x), np.asfortranarray(x), x.byteswap().view(x.dtype.newbyteorder()), x[::-1][::-1]]
+    if dtype in drawing.STORED:
+        del inputs[3]  # ml_dtypes has one byte order
+    for each in (*inputs, *inputs[::-1]):
+        got = op(each)
+        check_equal(got, want, "result")
+        out = np.full_like(want, -1)
+        assert op(each, out=out) is out
+        check_equal(out, want, "out")
+        got[...] = 0  # nobody else's memory
+    for copied in (copy.copy(op), copy.deepcopy(op), pickle.loads(pickle.dumps(op))):
+        check_equal(copied(x), want, "a copy's result")
+        check_equal(copied(x), want, "a copy's second result")
+
+
+def test_bad_inputs_after_good_ones():
+    op = pxd.ConvTranspose(np.ones((2, 3, 3), np.float32), stride=2)
+    x = np.ones((2, 5), np.float32)
+    op(x), op(x)
+    for bad, error in (
+        (np.ma.masked_array(x), TypeError),
+        (x.astype(object), TypeError),
+        (np.ones((3, 5), np.float32), ValueError),
+        (np.ones((2, 0), np.float32), ValueError),
+    ):
+        with pytest.raises(error):
+            op(bad)
+    with pytest.raises(ValueError, match="out"):
+        op(x, out=np.empty((3, 2), np.float32))
+
+
+def test_more_kinds_of_inputs_than_are_remembered():
+    op = pxd.Conv(np.ones((1, 1, 1)))
+    for _ in range(2):
+        for size in range(1, 2 * pxd.operators.MOST_KEPT):
+            np.testing.assert_array_equal(op(np.ones((1, size))), np.ones((1, size)))

@@ -4,6 +4,7 @@ dispatch.py             which compiled variant is used, and its functions for ea
 plan.py                 how the work is cut, from shapes alone: sizes and helpers
   taps.py                 which output meets which pixel through which tap; the order of weights
   plan_correlation.py     a forward pass or an input gradient
+  plan_columns.py         the same for few pixels
   plan_weight_gradient.py a weight gradient
 engine.pyx              the loops, compiled once per instruction set (portable, x86_64_v2, _v3, _v4):
   pixels.pxi              blocks of pixels, and packing them
@@ -12,6 +13,7 @@ engine.pyx              the loops, compiled once per instruction set (portable, 
   correlation.pxi         computed across target channels, with the register tile
   karatsuba.pxi           the same with outputs in pairs: three products for four
   lines.pxi               the same along lines of pixels, for single target channels
+  columns.pxi             the same for few pixels, whose weight is taken as it lies
   karatsuba_gradient.pxi  weight gradients with taps in pairs
   columns_gradient.pxi    weight gradients as products with columns of taps
   weight_gradient.pxi     weight gradients tap by tap: complex numbers, single channels, infinities
@@ -19,6 +21,7 @@ tile.h, tile_body.h     the register tile
 karatsuba.h, _body.h    what pairs need beside it
 lines.h, _body.h        the weighted sum of lines
 transpose.h, _body.h    channels side by side from lines of pixels, and back
+columns.h, _body.h      what few pixels need beside it
 storage.h               float16 and bfloat16
 platform.h              what the processor and the build can do
 
@@ -36,12 +39,12 @@ from __future__ import annotations
 from functools import lru_cache
 from math import prod
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from . import plan, plan_correlation, plan_weight_gradient, taps
+from . import plan, plan_columns, plan_correlation, plan_weight_gradient, taps
 from .dispatch import ARITHMETIC, Arithmetic, available_instruction_sets, engine, instruction_set
 
 if TYPE_CHECKING:
@@ -59,7 +62,9 @@ __all__ = [
     "engine",
     "gather",
     "instruction_set",
+    "keep",
     "scatter",
+    "six_axes",
     "weight_gradient",
 ]
 
@@ -71,14 +76,21 @@ _SIX = {rank: (slice(None), slice(None), *(None,) * (3 - rank), ..., None) for r
 _name = lru_cache(maxsize=64)(attrgetter("name"))
 
 
+def six_axes(array: Array) -> Array:
+    """Return (batch, channels, *spatial) as the kernels see it."""
+    return _map(array, ARITHMETIC[_name(array.dtype)].stored)
+
+
 def _map(array: Array, stored: np.dtype[Any]) -> Array:
-    return array[_SIX[array.ndim - 2]].view(stored)
+    seen = array[_SIX[array.ndim - 2]]
+    return seen if seen.dtype is stored else seen.view(stored)  # which takes as long as the kernel itself may
 
 
 def _weight(array: Array, groups: int, stored: np.dtype[Any]) -> Array:
     # (group, coarse, fine, z, y, x, part)
     shape = (groups, array.shape[0] // groups, array.shape[1], *(1,) * (5 - array.ndim), *array.shape[2:], 1)
-    return array.reshape(shape).view(stored)
+    seen = array.reshape(shape)
+    return seen if seen.dtype is stored else seen.view(stored)
 
 
 def _in_place(array: Array, arithmetic: Arithmetic) -> bool:
@@ -175,6 +187,160 @@ def _multiplications(
     )
 
 
+@lru_cache(maxsize=1024)
+def _columns_plan(
+    scatters: bool,
+    axes: Axes,
+    batch: int,
+    groups: int,
+    coarse_channels: int,
+    fine_channels: int,
+    in_place: bool,
+    kept: bool,
+    dtype: str,
+) -> tuple[Any, int] | None:
+    """Return the plan for few pixels and how many multiplications it has, or None if they are not so few."""
+    arithmetic = ARITHMETIC[dtype]
+    shape = axes, batch, groups, coarse_channels // groups, fine_channels // groups
+    if (
+        arithmetic.real != arithmetic.stored
+        or arithmetic.parts > 1
+        or not plan_columns.few_pixels(scatters, *shape, in_place, kept, arithmetic.tile)
+    ):
+        return None
+    fields = plan_columns.columns(scatters, *shape, arithmetic.tile)
+    multiplications = _multiplications(axes, batch, groups, coarse_channels, fine_channels, parts=1)
+    return engine.ColumnsPlan(fields), multiplications
+
+
+def _few_pixels(
+    scatters: bool, source: Array, weight: Array, target: Array, axes: Axes, groups: int, kept: bool
+) -> tuple[Any, int] | None:
+    """Return the plan of maps with few pixels, or None. A ``kept`` weight is packed for later calls too."""
+    if weight.size < plan.LARGE_WEIGHT:
+        return None
+    channels = (source.shape[1], target.shape[1]) if scatters else (target.shape[1], source.shape[1])
+    in_place = source.strides[1] == source.itemsize
+    return _columns_plan(scatters, axes, len(source), groups, *channels, in_place, kept, _name(weight.dtype))
+
+
+def _correlate_columns(
+    scatters: bool,
+    cut: Any,
+    multiplications: int,
+    source: Array,
+    weight: Array,
+    bias: Array | None,
+    target: Array,
+    threads: int,
+) -> bool:
+    """Fill the target, a map of six axes; return whether that could be done."""
+    arithmetic = ARITHMETIC[_name(weight.dtype)]
+    real = arithmetic.real
+    used = _worth(threads, cut.tasks, multiplications)
+    work = aligned(used * cut.work_size, real).reshape(used, -1)
+    shift = _no_bias(target.shape[1], real) if bias is None else np.ascontiguousarray(bias)
+    flat = np.ascontiguousarray(weight).reshape(-1)
+    if scatters:
+        in_place = np.moveaxis(source, 1, -1).flags.c_contiguous
+        packed = aligned(1 if in_place else cut.columns_size, real)
+        arithmetic.scatter_columns(cut, source, in_place, flat, shift, target, packed, work, used)
+        return True
+    columns = aligned(cut.columns_size, real)
+    return arithmetic.gather_columns(cut, source, flat, shift, target, columns, work, used)
+
+
+class Correlation(NamedTuple):
+    """A forward pass or an input gradient with everything but its maps."""
+
+    cut: Any  # None: no tap reaches any output
+    multiplications: int
+    packed: Array | None
+    finite: bool
+    fill: Array | int | None  # what is in the gaps, or None where there are none
+    shift: Array | None
+    arithmetic: Arithmetic
+
+    @property
+    def parallel(self) -> bool:
+        """Whether more than one thread may be worth it."""
+        return self.multiplications >= 2 * plan.MULTIPLICATIONS
+
+    def compute(self, source: Array, target: Array, threads: int) -> None:
+        """Fill the target: maps of six axes, of the shapes and layouts that this was made for."""
+        cut, multiplications, packed, finite, fill, shift, arithmetic = self
+        if fill is not None:
+            target[...] = fill
+        if cut is not None:
+            used = threads if threads == 1 else _worth(threads, cut.tasks, multiplications)
+            work = aligned(used * cut.work_size, arithmetic.real).reshape(used, -1)
+            arithmetic.correlate(cut, source, packed, finite, shift, target, work, used)
+
+
+def _correlation(
+    scatters: bool,
+    source: Array,
+    weight: Array,
+    bias: Array | None,
+    target: Array,
+    axes: Axes,
+    groups: int,
+    threads: int,
+    conjugate: bool,
+    prepared: Prepared | None,
+) -> Correlation:
+    """Plan for maps like these, of six axes, and pack the weight, if that is not among the prepared ones."""
+    dtype = _name(weight.dtype)
+    arithmetic = ARITHMETIC[dtype]
+    real, stored, parts = arithmetic.real, arithmetic.stored, arithmetic.parts
+    channels, channels_out = source.shape[1], target.shape[1]
+    shapes = (
+        scatters,
+        axes,
+        len(source),
+        groups,
+        channels,
+        channels_out,
+        channels // groups > 16 and _in_place(source, arithmetic),
+        _in_place(target, arithmetic),
+        parts == 1 and source.strides[4] == target.strides[4] == stored.itemsize,
+    )
+    cut, packing, gaps, multiplications = _correlation_plan(*shapes, True, dtype)
+    if bias is None:
+        shift = _no_bias(channels_out * parts, real)
+    else:
+        shift = np.ascontiguousarray(bias, weight.dtype if parts == 2 else real).view(real)
+    fill: Array | int | None = None
+    if gaps:
+        fill = 0 if bias is None else np.ascontiguousarray(bias).view(stored).reshape(-1, 1, 1, 1, parts)
+    if cut is None:
+        return Correlation(None, 0, None, True, fill, None, arithmetic)
+
+    def pack(cut: Any, packing: object) -> tuple[Array, bool]:
+        found = None if prepared is None else prepared.get((packing, conjugate, dtype))
+        if found is None:
+            # (group, coarse, fine, ...): the target of a scatter is the fine map
+            weights = _weight(weight, groups, stored)
+            packed = aligned(cut.packed_size, real)
+            finite = arithmetic.pack_weight(
+                cut,
+                weights.swapaxes(1, 2) if scatters else weights,
+                conjugate,
+                packed,
+                _worth(threads, cut.tasks, multiplications),
+            )
+            found = packed, finite
+            if prepared is not None:
+                prepared[packing, conjugate, dtype] = found
+        return found
+
+    packed, finite = pack(cut, packing)
+    if (cut.along_lines or cut.across) and not finite:  # which packing shows: only channels in lanes will do
+        cut, packing, _, _ = _correlation_plan(*shapes, False, dtype)
+        packed, _ = pack(cut, packing)
+    return Correlation(cut, multiplications, packed, finite, fill, shift, arithmetic)
+
+
 def _correlate(
     scatters: bool,
     source: Array,
@@ -187,55 +353,31 @@ def _correlate(
     conjugate: bool,
     prepared: Prepared | None,
 ) -> None:
-    dtype = _name(target.dtype)
-    arithmetic = ARITHMETIC[dtype]
-    real, stored = arithmetic.real, arithmetic.stored
-    parts = arithmetic.parts
-    source_map, target_map = _map(source, stored), _map(target, stored)
-    shapes = (
-        scatters,
-        axes,
-        len(source),
-        groups,
-        source.shape[1],
-        target.shape[1],
-        source.shape[1] // groups > 16 and _in_place(source_map, arithmetic),
-        _in_place(target_map, arithmetic),
-        parts == 1 and source_map.strides[4] == target_map.strides[4] == stored.itemsize,
-    )
+    stored = ARITHMETIC[_name(target.dtype)].stored
+    source, target = _map(source, stored), _map(target, stored)
+    found = _few_pixels(scatters, source, weight, target, axes, groups, prepared is not None)
+    if found is None or not _correlate_columns(scatters, *found, source, weight, bias, target, threads):
+        made = _correlation(
+            scatters, source, weight, bias, target, axes, groups, threads, conjugate, prepared
+        )
+        made.compute(source, target, threads)
 
-    def pack(finite: bool) -> tuple[Any, int, Array, bool]:
-        cut, packing, _, multiplications = _correlation_plan(*shapes, finite, dtype)
-        threads_used = _worth(threads, cut.tasks, multiplications)
-        found = None if prepared is None else prepared.get((packing, conjugate, dtype))
-        if found is None:
-            # (group, coarse, fine, ...): the target of a scatter is the fine map
-            weights = _weight(weight, groups, stored)
-            packed = aligned(cut.packed_size, real)
-            found = (
-                packed,
-                arithmetic.pack_weight(
-                    cut, weights.swapaxes(1, 2) if scatters else weights, conjugate, packed, threads_used
-                ),
-            )
-            if prepared is not None:
-                prepared[packing, conjugate, dtype] = found
-        return cut, threads_used, *found
 
-    cut, _, gaps, _ = _correlation_plan(*shapes, True, dtype)
-    if gaps:
-        target[...] = 0 if bias is None else bias.reshape(-1, *(1,) * len(axes))
-    if cut is None:
-        return
-    cut, threads_used, packed, finite = pack(True)
-    if (cut.along_lines or cut.across) and not finite:  # which is seen while packing, and only tiles can compute
-        cut, threads_used, packed, _ = pack(False)
-    work = aligned(threads_used * cut.work_size, real).reshape(threads_used, -1)
-    if bias is None:
-        shift = _no_bias(target.shape[1] * parts, real)
-    else:
-        shift = np.ascontiguousarray(bias, target.dtype if parts == 2 else real).view(real)
-    arithmetic.correlate(cut, source_map, packed, finite, shift, target_map, work, threads_used)
+def keep(
+    scatters: bool,
+    source: Array,
+    weight: Array,
+    bias: Array | None,
+    target: Array,
+    axes: Axes,
+    groups: int,
+    threads: int,
+    prepared: Prepared,
+) -> Correlation | None:
+    """Return what computes one map of six axes after the other, all like these; None with few pixels."""
+    if _few_pixels(scatters, source, weight, target, axes, groups, True):
+        return None
+    return _correlation(scatters, source, weight, bias, target, axes, groups, threads, False, prepared)
 
 
 def scatter(

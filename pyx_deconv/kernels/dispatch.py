@@ -46,6 +46,8 @@ class Arithmetic(NamedTuple):
     tile: plan.Tile
     pack_weight: Callable[..., bool]
     correlate: Callable[..., None]
+    scatter_columns: Callable[..., None]
+    gather_columns: Callable[..., bool]
     weight_gradient: Callable[..., None]
     pair_gradient: Callable[..., bool]
     columns_gradient: Callable[..., bool]
@@ -74,6 +76,8 @@ def _arithmetic(engine: ModuleType, name: str) -> Arithmetic:
         plan.Tile(engine.tile_rows, engine.tile_bytes // itemsize, engine.tile_unit // itemsize, itemsize),
         engine.pack_weight[f"{c_name}|{c_real}"],
         engine.correlate[f"{c_name}|{c_real}"],
+        engine.scatter_columns[c_real],
+        engine.gather_columns[c_real],
         engine.weight_gradient[f"{c_name}|{c_real}"],
         engine.pair_gradient[f"{c_name}|{c_real}"],
         engine.columns_gradient[f"{c_name}|{c_real}"],

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any, Protocol, type_check_only
 
+from .plan_columns import ColumnsFields
 from .plan_correlation import CorrelationFields
 from .plan_weight_gradient import ColumnsGradientFields, PairGradientFields, WeightGradientFields
 
@@ -28,6 +29,15 @@ class CorrelationPlan:
     @property
     def work_size(self) -> int: ...
 
+class ColumnsPlan:
+    def __init__(self, fields: ColumnsFields) -> None: ...
+    @property
+    def tasks(self) -> int: ...
+    @property
+    def work_size(self) -> int: ...
+    @property
+    def columns_size(self) -> int: ...
+
 class WeightGradientPlan:
     def __init__(self, fields: WeightGradientFields) -> None: ...
     @property
@@ -51,6 +61,8 @@ class ColumnsGradientPlan:
 
 pack_weight: Fused
 correlate: Fused
+scatter_columns: Fused
+gather_columns: Fused
 weight_gradient: Fused
 pair_gradient: Fused
 columns_gradient: Fused

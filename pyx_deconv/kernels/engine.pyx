@@ -16,7 +16,8 @@ outputs of that phase, step = s, source_step = 1); a convolution is one (step = 
 everything below is real arithmetic. Channels are counted in parts: channel 2*c + 1 is the imaginary part of c.
 
 Both have ways of their own for pairs of neighbouring outputs or taps, with fewer multiplications (``karatsuba.pxi``,
-``karatsuba_gradient.pxi``), and for few channels (``lines.pxi``, ``columns_gradient.pxi``).
+``karatsuba_gradient.pxi``), for few channels (``lines.pxi``, ``columns_gradient.pxi``), and ``correlate`` for few pixels
+with a large weight (``columns.pxi``).
 
 The tile takes pointers. Wherever one is handed over, the end of what it may touch is looked up as well (``end``,
 otherwise unused), so that a build with bounds checks sees it.
@@ -58,9 +59,9 @@ cdef extern from "transpose.h" nogil:
     void transpose_double(const double *source, Py_ssize_t row_step, Py_ssize_t column_step, Py_ssize_t rows,
                           Py_ssize_t columns, double *target, Py_ssize_t target_step)
     void transpose_to_float(const float *source, Py_ssize_t source_step, Py_ssize_t rows, Py_ssize_t columns,
-                            float *target, const Py_ssize_t *place, Py_ssize_t target_step)
+                            float *target, const Py_ssize_t *place, Py_ssize_t target_step, Py_ssize_t ahead)
     void transpose_to_double(const double *source, Py_ssize_t source_step, Py_ssize_t rows, Py_ssize_t columns,
-                             double *target, const Py_ssize_t *place, Py_ssize_t target_step)
+                             double *target, const Py_ssize_t *place, Py_ssize_t target_step, Py_ssize_t ahead)
     void interleave_float(Py_ssize_t count, const float *lines, Py_ssize_t line_step, Py_ssize_t width, float shift,
                           float *target)
     void interleave_double(Py_ssize_t count, const double *lines, Py_ssize_t line_step, Py_ssize_t width, double shift,
@@ -109,6 +110,12 @@ cdef extern from "lines.h" nogil:
     float dot_lines_float(Py_ssize_t count, const float **x, const float **y, Py_ssize_t width)
     double dot_lines_double(Py_ssize_t count, const double **x, const double **y, Py_ssize_t width)
     void add_lines_double(Py_ssize_t count, const double **lines, const double *weights, Py_ssize_t width, double *sums)
+
+cdef extern from "columns.h" nogil:
+    void cut_into_panels_float(const float *row, Py_ssize_t count, Py_ssize_t ahead, float *panels,
+                               Py_ssize_t panel_step)
+    void cut_into_panels_double(const double *row, Py_ssize_t count, Py_ssize_t ahead, double *panels,
+                                Py_ssize_t panel_step)
 
 cdef enum:
     MAX_ROWS = 16       # at least TILE_ROWS
@@ -182,11 +189,12 @@ cdef inline void transpose(const real_t *source, Py_ssize_t row_step, Py_ssize_t
 
 
 cdef inline void transpose_to(const real_t *source, Py_ssize_t source_step, Py_ssize_t rows, Py_ssize_t columns,
-                              real_t *target, const Py_ssize_t *place, Py_ssize_t target_step) noexcept nogil:
+                              real_t *target, const Py_ssize_t *place, Py_ssize_t target_step,
+                              Py_ssize_t ahead) noexcept nogil:
     if real_t is float:
-        transpose_to_float(source, source_step, rows, columns, target, place, target_step)
+        transpose_to_float(source, source_step, rows, columns, target, place, target_step, ahead)
     else:
-        transpose_to_double(source, source_step, rows, columns, target, place, target_step)
+        transpose_to_double(source, source_step, rows, columns, target, place, target_step, ahead)
 
 
 cdef inline void interleave(Py_ssize_t count, const real_t *lines, Py_ssize_t line_step, Py_ssize_t width, real_t shift,
@@ -289,6 +297,14 @@ cdef inline real_t dot_lines(Py_ssize_t count, const real_t **x, const real_t **
         return dot_lines_double(count, x, y, width)
 
 
+cdef inline void cut_into_panels(const real_t *row, Py_ssize_t count, Py_ssize_t ahead, real_t *panels,
+                                 Py_ssize_t panel_step) noexcept nogil:
+    if real_t is float:
+        cut_into_panels_float(row, count, ahead, panels, panel_step)
+    else:
+        cut_into_panels_double(row, count, ahead, panels, panel_step)
+
+
 def openmp_version():
     """The date of the OpenMP specification, as yyyymm; 0 in a build without it."""
     return c_openmp_version()
@@ -320,3 +336,4 @@ include "correlation.pxi"
 include "weight_gradient.pxi"
 include "karatsuba_gradient.pxi"
 include "columns_gradient.pxi"
+include "columns.pxi"

@@ -1,7 +1,8 @@
 # Packing the weights of a correlation: [group, panel, slot, source channel, lane]. Part of engine.pyx.
 
 cdef enum:
-    PACKED_CHANNELS = 16    # packed at a time: what is then added up and checked is still in L1
+    PACKED_CHANNELS = 16        # packed at a time, so that whole cache lines go to memory
+    PACKED_NUMBERS = 8192       # collected first: lines of slots that are 2**n apart would push each other out of L1
 
 
 cdef inline bint side_by_side_taps(const stored_t[:, :, :, :, :, :, :] weight) noexcept nogil:
@@ -13,9 +14,10 @@ cdef inline bint side_by_side_taps(const stored_t[:, :, :, :, :, :, :] weight) n
 
 
 cdef int pack_channels(CorrelationPlan plan, Py_ssize_t group, Py_ssize_t m, Py_ssize_t c, Py_ssize_t lanes,
-                       const stored_t[:, :, :, :, :, :, :] weight, bint conjugate, real_t *target) except -1 nogil:
-    # One source channel of a panel whose first target channel is m; target is where its slot 0 lies.
-    cdef Py_ssize_t bits = plan.parts - 1, step = plan.source_channels * lanes
+                       const stored_t[:, :, :, :, :, :, :] weight, bint conjugate, real_t *target,
+                       Py_ssize_t step) except -1 nogil:
+    # One source channel of a panel whose first target channel is m. Slot 0 goes to target, slot 1 a step behind it.
+    cdef Py_ssize_t bits = plan.parts - 1
     cdef Py_ssize_t taps = weight.shape[3] * weight.shape[4] * weight.shape[5], item = sizeof(stored_t)
     cdef Py_ssize_t used = min(lanes, plan.target_channels - m), lane, tap, tz, ty, tx, part
     cdef real_t sign, value = 0
@@ -23,7 +25,7 @@ cdef int pack_channels(CorrelationPlan plan, Py_ssize_t group, Py_ssize_t m, Py_
     if (stored_t is float or stored_t is double) and side_by_side_taps(weight):
         end = &weight[group, m + used - 1, c, weight.shape[3] - 1, weight.shape[4] - 1, weight.shape[5] - 1, 0]
         transpose_to(<const real_t *>&weight[group, m, c, 0, 0, 0, 0], weight.strides[1] // item, used, taps,
-                     target, &plan.tap_slots[0], step)
+                     target, &plan.tap_slots[0], step, 2 * weight.strides[2] // item)   # channel c + 2 is fetched
     else:
         for lane in range(used):
             # Parts of a product: re = re*re - im*im, im = re*im + im*re; conj(weight) turns the sign of its im.
@@ -43,9 +45,9 @@ cdef int pack_channels(CorrelationPlan plan, Py_ssize_t group, Py_ssize_t m, Py_
 
 
 cdef int pack_fan(CorrelationPlan plan, Py_ssize_t group, Py_ssize_t m, Py_ssize_t c, Py_ssize_t lanes,
-                  const stored_t[:, :, :, :, :, :, :] weight, real_t *target) except -1 nogil:
+                  const stored_t[:, :, :, :, :, :, :] weight, real_t *target, Py_ssize_t step) except -1 nogil:
     # The same where a lane is a target channel and a phase.
-    cdef Py_ssize_t step = plan.source_channels * lanes, channels = plan.target_channels // plan.fan
+    cdef Py_ssize_t channels = plan.target_channels // plan.fan
     cdef Py_ssize_t used = min(lanes, plan.target_channels - m), slots = plan.fan_taps.shape[0]
     cdef Py_ssize_t channel_step = weight.strides[1] // <Py_ssize_t>sizeof(stored_t)
     cdef Py_ssize_t lane, slot, channel, phase, tap, place
@@ -101,28 +103,45 @@ cdef int add_slots(CorrelationPlan plan, int axis, const Py_ssize_t[:, ::1] sums
     return 0
 
 
+cdef inline Py_ssize_t channels_at_a_time(CorrelationPlan plan) noexcept nogil:
+    cdef Py_ssize_t size = plan.slots * min(plan.lanes, plan.width)     # of one channel
+    if 4 * size > PACKED_NUMBERS:   # a large kernel: written where it belongs
+        return PACKED_CHANNELS
+    return min(<Py_ssize_t>PACKED_CHANNELS, PACKED_NUMBERS // size - 1)
+
+
 cdef int pack_panel(CorrelationPlan plan, Py_ssize_t index, const stored_t[:, :, :, :, :, :, :] weight, bint conjugate,
                     real_t[::1] packed) except -1 nogil:
     # Some source channels of one panel; returns 1 where a weight is infinite or NaN.
-    cdef Py_ssize_t blocks = (plan.source_channels + PACKED_CHANNELS - 1) // PACKED_CHANNELS
+    cdef Py_ssize_t most = channels_at_a_time(plan), blocks = (plan.source_channels + most - 1) // most
     cdef Py_ssize_t group = index // blocks // plan.panels, panel = index // blocks % plan.panels
-    cdef Py_ssize_t first = index % blocks * PACKED_CHANNELS, lanes = panel_width(plan, panel)
-    cdef Py_ssize_t channels = min(<Py_ssize_t>PACKED_CHANNELS, plan.source_channels - first)
-    cdef Py_ssize_t step = plan.source_channels * lanes, c, slot
+    cdef Py_ssize_t first = index % blocks * most, lanes = panel_width(plan, panel)
+    cdef Py_ssize_t channels = min(most, plan.source_channels - first)
+    cdef Py_ssize_t step = plan.source_channels * lanes, c, slot, size = channels * lanes
+    cdef real_t numbers[PACKED_NUMBERS]
     cdef real_t *target = &packed[panel_place(plan, group, panel) + first * lanes]
     cdef real_t *end = &packed[panel_place(plan, group, panel) + plan.slots * step - 1]
+    cdef real_t *slots = numbers
+    cdef Py_ssize_t slot_step = size + TILE_UNIT // <Py_ssize_t>sizeof(real_t)
     cdef bint finite = True
+    if plan.slots * slot_step > PACKED_NUMBERS:
+        slots = target
+        slot_step = step
     for c in range(channels):
         if plan.fan > 1:
-            pack_fan(plan, group, panel * plan.lanes, first + c, lanes, weight, target + c * lanes)
+            pack_fan(plan, group, panel * plan.lanes, first + c, lanes, weight, slots + c * lanes, slot_step)
         else:
-            pack_channels(plan, group, panel * plan.lanes, first + c, lanes, weight, conjugate, target + c * lanes)
+            pack_channels(plan, group, panel * plan.lanes, first + c, lanes, weight, conjugate, slots + c * lanes,
+                          slot_step)
     for slot in range(plan.fan_taps.shape[0]):
-        finite &= all_finite(target + plan.tap_slots[plan.fan_taps[slot, 0]] * step, channels * lanes)
+        finite &= all_finite(slots + plan.tap_slots[plan.fan_taps[slot, 0]] * slot_step, size)
     if plan.pairs:  # a sum along x for all taps, then one along y for all taps and sums along x, ...
-        add_slots(plan, 2, plan.sum_x, channels * lanes, step, target)
-        add_slots(plan, 1, plan.sum_y, channels * lanes, step, target)
-        add_slots(plan, 0, plan.sum_z, channels * lanes, step, target)
+        add_slots(plan, 2, plan.sum_x, size, slot_step, slots)
+        add_slots(plan, 1, plan.sum_y, size, slot_step, slots)
+        add_slots(plan, 0, plan.sum_z, size, slot_step, slots)
+    if slots != target:
+        for slot in range(plan.slots):
+            copy_run(slots + slot * slot_step, size, target + slot * step)
     return not finite
 
 
@@ -130,7 +149,8 @@ def pack_weight(CorrelationPlan plan, const stored_t[:, :, :, :, :, :, :] weight
                 int threads):
     """Fill ``packed`` from weight (group, target, source, z, y, x, part); return whether all of it is finite."""
     cdef Py_ssize_t index
-    cdef Py_ssize_t count = (plan.source_channels + PACKED_CHANNELS - 1) // PACKED_CHANNELS * plan.groups * plan.panels
+    cdef Py_ssize_t most = channels_at_a_time(plan)
+    cdef Py_ssize_t count = (plan.source_channels + most - 1) // most * plan.groups * plan.panels
     cdef int infinite = 0
     if stored_t is double and real_t is double or stored_t is not double and real_t is float:
         if threads == 1:

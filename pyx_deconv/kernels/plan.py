@@ -25,6 +25,7 @@ ROWS_BYTES = 24 * 1024  # the pixels of one row of tiles: most of L1
 PARTIAL_BYTES = 8 * 1024 * 1024  # copies of a weight gradient that are summed at the end
 TASKS = 32  # enough to keep many threads busy; more only adds overhead
 MULTIPLICATIONS = 250_000  # of a task that is worth a thread: some 10 microseconds
+LARGE_WEIGHT = 32 * 1024  # elements: to pack so many takes longer than to think about it
 PIXELS = 512  # a task has at most this many
 LINE = 64  # pixels of a block along x, where there are other axes
 

@@ -202,13 +202,13 @@ def pairs(
             rest *= paired / direct
             growth *= made.size / direction.kernel
             points *= 3 / 2
-    # Packing a weight costs about as much as multiplying it by 100 pixels; and channels have to fill vectors.
+    # Packing a weight costs about as much as multiplying it by 50 pixels; and channels have to fill vectors.
     pixels = batch * prod(direction.outputs for direction in spatial)
     # Pairs cost a fifteenth of all products, and adding up the points of an output as much as 30 for each.
     if (
         exact
         or min(source_channels, target_channels) < 32
-        or pixels * (1 - rest) < 100 * (growth - 1)
+        or pixels * (1 - rest) < 50 * (growth - 1)
         or products * (1 - 1 / 15 - rest) < 30 * points
     ):
         return (False,) * len(spatial)

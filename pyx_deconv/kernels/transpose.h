@@ -1,7 +1,8 @@
 /* A line of pixels, channel by channel, becomes channels side by side, pixel by pixel:
  *
  *     transpose       target[column * target_step + row] = source[row * row_step + column * column_step]
- *     transpose_to    target[place[column] * target_step + row] = source[row * source_step + column]
+ *     transpose_to    target[place[column] * target_step + row] = source[row * source_step + column],
+ *                     while the cache fetches what lies ahead of the source
  *
  *     interleave      target[x * count + i] = lines[i * line_step + x] + shift
  *

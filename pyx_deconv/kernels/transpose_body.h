@@ -57,13 +57,16 @@ static inline void NAME(transpose)(const REAL *source, ptrdiff_t row_step, ptrdi
 }
 
 static inline void NAME(transpose_to)(const REAL *source, ptrdiff_t source_step, ptrdiff_t rows, ptrdiff_t columns,
-                                      REAL *target, const ptrdiff_t *place, ptrdiff_t target_step)
+                                      REAL *target, const ptrdiff_t *place, ptrdiff_t target_step, ptrdiff_t ahead)
 {
     ptrdiff_t row = 0;
     for (; row + 4 <= rows; row += 4) {
         const REAL *line = source + row * source_step;
         REAL *lane = target + row;
         ptrdiff_t column = 0;
+        for (int i = 0; i < 4; i++)
+            for (ptrdiff_t fetched = 0; fetched < columns; fetched += 64 / sizeof(REAL))
+                __builtin_prefetch(line + i * source_step + fetched + ahead);
         for (; column + 4 <= columns; column += 4)
             NAME(transpose_block)(line + column, source_step, 1, lane + place[column] * target_step,
                                   lane + place[column + 1] * target_step, lane + place[column + 2] * target_step,

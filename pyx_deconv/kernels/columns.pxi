@@ -1,0 +1,288 @@
+# Few pixels with a large weight, which is read once and as it lies. Part of engine.pyx.
+#
+# With the columns of taps col[b, t, i] of a coarse pixel i and a fine channel b,
+#
+#     gather      col[b, t, i] = fine[b, stride*i + t*dilation - begin], or zero where that lies outside,
+#                 coarse[a, i] = bias[a] + sum over b, t of weight[a, b, t] * col[b, t, i]
+#     scatter     col[b, t, i] = sum over a of coarse[a, i] * weight[a, b, t],
+#                 fine[b, j] = bias[b] + sum of col[b, t, i] over those t, i with stride*i + t*dilation - begin = j
+#
+# A gather multiplies infinite weights by the zeros: then the caller computes all of it anew, tap by tap.
+
+cdef enum:
+    MAX_LANES = 32      # at least those of the tile
+    FETCHED = 8         # rows of a weight ahead of those that are copied
+
+
+cdef class ColumnsPlan:
+    """How such a product is cut; filled by ``plan_columns.py``, which explains the fields."""
+    cdef Py_ssize_t groups, coarse_channels, fine_channels
+    cdef Py_ssize_t kernel[4]
+    cdef Py_ssize_t coarse_size[4]
+    cdef Py_ssize_t fine_size[4]
+    cdef Py_ssize_t stride[4]
+    cdef Py_ssize_t dilation[4]
+    cdef Py_ssize_t begin[4]
+    cdef Py_ssize_t taps, pixels, fine_pixels, width, lanes, depth
+    cdef Py_ssize_t channel_block, channel_blocks, first_block, first_blocks, weights_offset, fine_offset
+    cdef bint direct                    # the tile reads the weight where it lies
+    cdef readonly Py_ssize_t tasks, work_size, columns_size
+
+    def __init__(self, fields):
+        self.groups, self.coarse_channels, self.fine_channels = fields.channels
+        self.kernel = fields.kernel
+        self.coarse_size = fields.coarse_size
+        self.fine_size = fields.fine_size
+        self.stride = fields.stride
+        self.dilation = fields.dilation
+        self.begin = fields.begin
+        self.taps = volume_of(self.kernel)
+        self.pixels = volume_of(self.coarse_size)
+        self.fine_pixels = volume_of(self.fine_size)
+        self.width, self.lanes, self.depth = fields.product
+        self.channel_block, self.channel_blocks = fields.channel_blocks
+        self.first_block, self.first_blocks = fields.first_blocks
+        self.weights_offset, self.fine_offset = fields.offsets
+        self.direct = fields.direct
+        self.tasks, self.work_size, self.columns_size = fields.sizes
+
+
+cdef inline bint meet(ColumnsPlan plan, const Py_ssize_t *coarse, const Py_ssize_t *tap,
+                      Py_ssize_t *fine) noexcept nogil:
+    # The fine pixel that a coarse one meets through a tap; whether there is one.
+    cdef int axis
+    fine[0] = coarse[0]
+    for axis in range(1, 4):
+        fine[axis] = coarse[axis] * plan.stride[axis] + tap[axis] * plan.dilation[axis] - plan.begin[axis]
+        if not 0 <= fine[axis] < plan.fine_size[axis]:
+            return False
+    return True
+
+
+cdef int make_columns_of(ColumnsPlan plan, Py_ssize_t task, const real_t[:, :, :, :, :, :] fine, real_t[::1] columns,
+                         real_t[::1] work) except -1 nogil:
+    # columns[group, panel of pixels, channel, tap, pixel] for a block of channels
+    cdef Py_ssize_t first = task % plan.first_blocks * plan.first_block, group = task // plan.first_blocks
+    cdef Py_ssize_t channels = min(plan.first_block, plan.fine_channels - first), channel, n, z, y, p, t, i, b, k
+    cdef Py_ssize_t item = sizeof(real_t), step = fine.strides[1] // item, width, place, size = plan.fine_size[3]
+    cdef bint turned = step == 1 and fine.strides[4] != item
+    cdef Py_ssize_t at[4]
+    cdef Py_ssize_t tap[4]
+    cdef Py_ssize_t met[4]
+    cdef const real_t *sources[MAX_LANES]
+    cdef Py_ssize_t steps[MAX_LANES]
+    cdef const real_t *end
+    cdef real_t *target
+    cdef real_t nothing = 0
+    channel = group * plan.fine_channels + first
+    if turned:  # what is read below are lines of pixels
+        step, k = plan.fine_pixels, 0
+        for n in range(plan.fine_size[0]):
+            for z in range(plan.fine_size[1]):
+                for y in range(plan.fine_size[2]):
+                    end = &fine[n, channel + channels - 1, z, y, size - 1, 0]
+                    target = &work[(channels - 1) * step + k + size - 1]
+                    transpose(&fine[n, channel, z, y, 0, 0], fine.strides[4] // item, 1, size, channels, &work[k], step)
+                    k += size
+    for p in range((plan.width + plan.lanes - 1) // plan.lanes):
+        width = min(plan.lanes, plan.width - p * plan.lanes)
+        place = ((group * plan.width + p * plan.lanes) * plan.fine_channels + first * width) * plan.taps
+        for t in range(plan.taps):
+            unravel(t, plan.kernel, tap)
+            for i in range(width):
+                sources[i], steps[i] = &nothing, 0
+                unravel(p * plan.lanes + i, plan.coarse_size, at)
+                if p * plan.lanes + i < plan.pixels and meet(plan, at, tap, met):
+                    steps[i] = step
+                    end = &fine[met[0], channel + channels - 1, met[1], met[2], met[3], 0]
+                    if turned:
+                        k = ((met[0] * plan.fine_size[1] + met[1]) * plan.fine_size[2] + met[2]) * size + met[3]
+                        sources[i] = &work[k]
+                    else:
+                        sources[i] = &fine[met[0], channel, met[1], met[2], met[3], 0]
+            end = &columns[place + ((channels - 1) * plan.taps + t) * width + width - 1]
+            target = &columns[place + t * width]
+            for b in range(channels):
+                for i in range(width):
+                    target[i] = sources[i][b * steps[i]]
+                target += plan.taps * width
+    return 0
+
+
+cdef int gather_task(ColumnsPlan plan, Py_ssize_t task, const real_t[::1] columns, const real_t[::1] weight,
+                     const real_t[::1] bias, real_t[:, :, :, :, :, :] coarse, real_t[::1] work) except -1 nogil:
+    # A block of coarse channels of one group: rows are channels, lanes are pixels. Returns 1 if a sum is not finite.
+    cdef Py_ssize_t first = task % plan.channel_blocks * plan.channel_block, group = task // plan.channel_blocks
+    cdef Py_ssize_t channels = min(plan.channel_block, plan.coarse_channels - first)
+    cdef Py_ssize_t channel = group * plan.coarse_channels + first, size = plan.fine_channels * plan.taps
+    cdef Py_ssize_t block, k, depth, p, width, place, row, i, used, a, no_offset = 0
+    cdef Py_ssize_t at[4]
+    cdef const real_t *rows[MAX_ROWS]
+    cdef const real_t *end = &weight[(channel + channels) * size - 1]
+    cdef real_t *sums_end = &work[channels * plan.width - 1]
+    zero(&work[0], channels * plan.width)
+    for block in range((size + plan.depth - 1) // plan.depth):
+        k = block * plan.depth
+        depth = min(plan.depth, size - k)
+        for p in range((plan.width + plan.lanes - 1) // plan.lanes):
+            width = min(plan.lanes, plan.width - p * plan.lanes)
+            place = (group * plan.width + p * plan.lanes) * size + k * width
+            end = &columns[place + depth * width - 1]
+            for row in range((channels + TILE_ROWS - 1) // TILE_ROWS):
+                used = min(<Py_ssize_t>TILE_ROWS, channels - row * TILE_ROWS)
+                for i in range(TILE_ROWS):
+                    rows[i] = &weight[(channel + row * TILE_ROWS + min(i, used - 1)) * size + k]
+                tile(width, 1, depth, used, rows, 1, &columns[place], &no_offset, width,
+                     &work[row * TILE_ROWS * plan.width + p * plan.lanes], plan.width)
+    if not all_finite(&work[0], channels * plan.width):
+        return 1
+    for p in range(plan.pixels):
+        unravel(p, plan.coarse_size, at)
+        for a in range(channels):
+            coarse[at[0], channel + a, at[1], at[2], at[3], 0] = work[a * plan.width + p] + bias[channel + a]
+    return 0
+
+
+def gather_columns(ColumnsPlan plan, const real_t[:, :, :, :, :, :] fine, const real_t[::1] weight,
+                   const real_t[::1] bias, real_t[:, :, :, :, :, :] coarse, real_t[::1] columns, real_t[:, ::1] work,
+                   int threads):
+    """Fill coarse from fine and the C-contiguous weight; return whether all sums are finite."""
+    cdef Py_ssize_t task
+    cdef int infinite = 0
+    if threads == 1:
+        with nogil:
+            for task in range(plan.groups * plan.first_blocks):
+                make_columns_of(plan, task, fine, columns, work[0])
+            for task in range(plan.tasks):
+                infinite += gather_task(plan, task, columns, weight, bias, coarse, work[0])
+    else:
+        for task in prange(plan.groups * plan.first_blocks, nogil=True, schedule="dynamic", num_threads=threads):
+            make_columns_of(plan, task, fine, columns, work[threadid()])
+        for task in prange(plan.tasks, nogil=True, schedule="dynamic", num_threads=threads):
+            infinite += gather_task(plan, task, columns, weight, bias, coarse, work[threadid()])
+    return infinite == 0
+
+
+cdef int pack_samples(ColumnsPlan plan, Py_ssize_t sample, const real_t[:, :, :, :, :, :] coarse,
+                      real_t[::1] packed) except -1 nogil:
+    # packed[pixel, channel] of one sample
+    cdef Py_ssize_t channels = plan.groups * plan.coarse_channels, size
+    cdef Box box
+    cdef int axis
+    for axis in range(4):
+        box.start[axis], box.size[axis] = 0, plan.coarse_size[axis]
+    box.start[0], box.size[0] = sample, 1
+    size = volume(&box) * channels
+    pack_pixels(coarse, &box, EVERY, 0, channels, channels, packed[sample * size:])
+    return 0
+
+
+cdef int add_columns(ColumnsPlan plan, Py_ssize_t channels, real_t[::1] work) except -1 nogil:
+    # work[fine_offset + channel * (fine_pixels + 1) + fine pixel] = sum of the columns that meet it
+    cdef Py_ssize_t step = plan.fine_pixels + 1, p, t, first, taps, b
+    cdef Py_ssize_t at[4]
+    cdef Py_ssize_t tap[4]
+    cdef Py_ssize_t met[4]
+    cdef Py_ssize_t place[MAX_SEGMENTS]
+    cdef const real_t *column
+    cdef const real_t *end = &work[(plan.pixels - 1) * plan.width + channels * plan.taps - 1]
+    cdef real_t *sums = &work[plan.fine_offset]
+    cdef real_t *sums_end = &work[plan.fine_offset + channels * step - 1]
+    zero(sums, channels * step)
+    for p in range(plan.pixels):
+        unravel(p, plan.coarse_size, at)
+        first = 0
+        while first < plan.taps:
+            taps = min(<Py_ssize_t>MAX_SEGMENTS, plan.taps - first)
+            for t in range(taps):
+                unravel(first + t, plan.kernel, tap)
+                place[t] = plan.fine_pixels     # beside the map, where nobody looks
+                if meet(plan, at, tap, met):
+                    place[t] = ((met[0] * plan.fine_size[1] + met[1]) * plan.fine_size[2] + met[2]) * plan.fine_size[3]
+                    place[t] += met[3]
+            column = &work[p * plan.width + first]
+            for b in range(channels):
+                for t in range(taps):
+                    sums[b * step + place[t]] += column[b * plan.taps + t]
+            first += taps
+    return 0
+
+
+cdef int scatter_task(ColumnsPlan plan, Py_ssize_t task, const real_t *coarse, const real_t[::1] weight,
+                      const real_t[::1] bias, real_t[:, :, :, :, :, :] fine, real_t[::1] work) except -1 nogil:
+    # A block of fine channels of one group: rows are pixels, lanes are channels and taps.
+    cdef Py_ssize_t first = task % plan.channel_blocks * plan.channel_block, group = task // plan.channel_blocks
+    cdef Py_ssize_t channels = min(plan.channel_block, plan.fine_channels - first), size = channels * plan.taps
+    cdef Py_ssize_t channel = group * plan.fine_channels + first, start = group * plan.coarse_channels
+    cdef Py_ssize_t block, k, depth, p, c, width, used, place, row, i, n, z, y, x, b, step, no_offset = 0
+    cdef Py_ssize_t whole = size // plan.lanes, panels = (size + plan.lanes - 1) // plan.lanes
+    cdef Py_ssize_t pixel = plan.groups * plan.coarse_channels, ahead = FETCHED * plan.fine_channels * plan.taps
+    cdef Py_ssize_t panel_step = plan.lanes * (plan.depth + 1)  # not 2**n: lines so far apart push each other out
+    cdef const real_t *rows[MAX_ROWS]
+    cdef const real_t *source
+    cdef const real_t *end = &work[plan.weights_offset + (plan.depth + 1) * plan.width - 1]
+    cdef real_t *sums
+    zero(&work[0], plan.pixels * plan.width)
+    for block in range((plan.coarse_channels + plan.depth - 1) // plan.depth):
+        k = block * plan.depth
+        depth = min(plan.depth, plan.coarse_channels - k)
+        for c in range(depth):
+            place = ((start + k + c) * plan.fine_channels + first) * plan.taps
+            source = &weight[place]
+            end = &weight[place + size - 1]
+            if not plan.direct:
+                cut_into_panels(source, whole, ahead, &work[plan.weights_offset + c * plan.lanes], panel_step)
+            if whole < panels:
+                width = min(plan.lanes, plan.width - whole * plan.lanes)
+                used = size - whole * plan.lanes
+                sums = &work[plan.weights_offset + whole * panel_step + c * width]
+                copy_run(source + whole * plan.lanes, used, sums)
+                zero(sums + used, width - used)
+        for p in range(panels):
+            width = min(plan.lanes, plan.width - p * plan.lanes)
+            step = width
+            source = &work[plan.weights_offset + p * panel_step]
+            if plan.direct and p < whole:
+                step = plan.fine_channels * plan.taps
+                source = &weight[((start + k) * plan.fine_channels + first) * plan.taps + p * plan.lanes]
+            for row in range((plan.pixels + TILE_ROWS - 1) // TILE_ROWS):
+                used = min(<Py_ssize_t>TILE_ROWS, plan.pixels - row * TILE_ROWS)
+                for i in range(TILE_ROWS):
+                    rows[i] = coarse + (row * TILE_ROWS + min(i, used - 1)) * pixel + start + k
+                tile(width, 1, depth, used, rows, 1, source, &no_offset, step,
+                     &work[row * TILE_ROWS * plan.width + p * plan.lanes], plan.width)
+    add_columns(plan, channels, work)
+    step = plan.fine_pixels + 1
+    sums = &work[plan.fine_offset]
+    for n in range(plan.fine_size[0]):
+        for z in range(plan.fine_size[1]):
+            for y in range(plan.fine_size[2]):
+                if side_by_side(fine):
+                    for x in range(plan.fine_size[3]):
+                        for b in range(channels):
+                            fine[n, channel + b, z, y, x, 0] = sums[b * step + x] + bias[channel + b]
+                else:
+                    for b in range(channels):
+                        for x in range(plan.fine_size[3]):
+                            fine[n, channel + b, z, y, x, 0] = sums[b * step + x] + bias[channel + b]
+                sums += plan.fine_size[3]
+    return 0
+
+
+def scatter_columns(ColumnsPlan plan, const real_t[:, :, :, :, :, :] coarse, bint in_place, const real_t[::1] weight,
+                    const real_t[::1] bias, real_t[:, :, :, :, :, :] fine, real_t[::1] columns, real_t[:, ::1] work,
+                    int threads):
+    """Fill fine from coarse and the C-contiguous weight; in_place: coarse lies as [pixel, channel]."""
+    cdef Py_ssize_t task, samples = 0 if in_place else plan.coarse_size[0]
+    cdef const real_t *pixels = &coarse[0, 0, 0, 0, 0, 0] if in_place else &columns[0]
+    if threads == 1:
+        with nogil:
+            for task in range(samples):
+                pack_samples(plan, task, coarse, columns)
+            for task in range(plan.tasks):
+                scatter_task(plan, task, pixels, weight, bias, fine, work[0])
+    else:
+        for task in prange(samples, nogil=True, schedule="dynamic", num_threads=threads):
+            pack_samples(plan, task, coarse, columns)
+        for task in prange(plan.tasks, nogil=True, schedule="dynamic", num_threads=threads):
+            scatter_task(plan, task, pixels, weight, bias, fine, work[threadid()])

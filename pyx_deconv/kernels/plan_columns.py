@@ -1,0 +1,137 @@
+"""How a product of few pixels with a large weight is cut; ``columns.pxi`` computes it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+from typing import TYPE_CHECKING
+
+from . import plan
+from .plan import Shape, Tile, ceil_div, even, round_up
+
+if TYPE_CHECKING:
+    from ..geometry import Axis
+
+
+@dataclass(frozen=True)
+class ColumnsFields:
+    """What ``engine.ColumnsPlan`` copies."""
+
+    channels: tuple[int, int, int]  # groups, coarse and fine channels of a group
+    kernel: Shape
+    coarse_size: Shape
+    fine_size: Shape
+    stride: Shape
+    dilation: Shape
+    begin: Shape
+    product: tuple[int, int, int]  # lanes of a row of sums, of a panel, products summed at a time
+    direct: bool  # in a scatter: whether the tile reads the weight where it lies
+    channel_blocks: tuple[int, int]  # target channels of a task, tasks of them in a group
+    first_blocks: tuple[int, int]  # in a gather: fine channels whose columns are made at a time
+    offsets: tuple[int, int]  # in the workspace of a scatter, after the sums: some weights, the fine map
+    sizes: tuple[int, int, int]  # tasks, a thread's workspace, the columns of a gather or pixels of a scatter
+
+
+def few_pixels(
+    scatters: bool,
+    axes: tuple[Axis, ...],
+    batch: int,
+    groups: int,
+    coarse_channels: int,
+    fine_channels: int,
+    channels_last: bool,
+    kept: bool,
+    tile: Tile,
+) -> bool:
+    """Whether to take the weight as it lies, or to pack it; packed, it may be ``kept`` for the next call."""
+    taps = prod(axis.kernel for axis in axes)
+    pixels, fine_pixels = (batch * prod(getattr(axis, side) for axis in axes) for side in ("coarse", "fine"))
+    if min(coarse_channels, fine_channels * taps) < 32:
+        return False
+    # What a task needs has to stay in the cache for one channel at least.
+    if max(fine_pixels, taps, pixels * taps // 4 if scatters else 0) * tile.itemsize > plan.PACKED_BYTES // 2:
+        return False
+    if not scatters and groups * pixels * fine_channels * taps * tile.itemsize > plan.PARTIAL_BYTES:
+        return False
+    # Columns are made for every pixel and tap, packed weights for every channel and tap. With fewer channels,
+    # or where a channels-last map would be read in place, more pixels are faster packed, and in pairs.
+    factor = 2 if scatters or channels_last or coarse_channels < 512 else 1
+    if scatters and channels_last:
+        factor *= 2
+    if pixels * factor > coarse_channels:
+        return False
+    # Packed, a weight is not multiplied where taps land outside, and by more pixels in pairs: mostly faster.
+    if kept:
+        return not scatters and coarse_channels >= 512 and tile.unit <= pixels <= 128 and inside(axes) > 0.7
+    return True
+
+
+def inside(axes: tuple[Axis, ...]) -> float:
+    """Which part of the taps of all coarse pixels meets a fine pixel."""
+    return prod(
+        sum(
+            0 <= i * axis.stride + t * axis.dilation - axis.begin < axis.fine
+            for i in range(axis.coarse)
+            for t in range(axis.kernel)
+        )
+        / (axis.coarse * axis.kernel)
+        for axis in axes
+    )
+
+
+def columns(
+    scatters: bool,
+    axes: tuple[Axis, ...],
+    batch: int,
+    groups: int,
+    coarse_channels: int,
+    fine_channels: int,
+    tile: Tile,
+) -> ColumnsFields:
+    """Cut a scatter or a gather of few pixels. Channels are a group's."""
+
+    def four(first: int, name: str, absent: int) -> Shape:
+        return (first, *(absent,) * (3 - len(axes)), *(getattr(axis, name) for axis in axes))
+
+    coarse_size, fine_size, kernel = four(batch, "coarse", 1), four(batch, "fine", 1), four(1, "kernel", 1)
+    pixels, fine_pixels, taps = prod(coarse_size), prod(fine_size), prod(kernel)
+    first_block = first_blocks = weights_offset = fine_offset = 0
+    lanes = tile.lanes
+    direct = scatters and pixels <= 2 * tile.rows
+    if scatters:
+        # Where the tile itself reads the weight, its rows lie so far apart that L1 keeps no more than eight.
+        most = min((16 if direct else 8) * lanes, 2 * plan.SUMS_BYTES // (tile.itemsize * pixels)) // taps
+        most = min(most, plan.PACKED_BYTES // (tile.itemsize * fine_pixels))
+        channel_block = even(fine_channels, max(1, most))
+        width = round_up(channel_block * taps, tile.unit)
+        depth = 8 if direct else plan.PACKED_BYTES // (tile.itemsize * max(8 * lanes, width))
+        depth = even(coarse_channels, max(1, depth))
+        channel_blocks = ceil_div(fine_channels, channel_block)
+        weights_offset = round_up(pixels * width, 16)
+        fine_offset = weights_offset + round_up((depth + 1) * width, 16)
+        work_size = fine_offset + channel_block * (fine_pixels + 1)
+        columns_size = pixels * groups * coarse_channels + 1  # pack_pixels looks where it would go on
+    else:
+        width = round_up(pixels, tile.unit)
+        depth = plan.ROWS_BYTES // (tile.itemsize * min(lanes, width))
+        channel_block = even(coarse_channels, 2 * tile.rows, tile.rows)
+        channel_blocks = ceil_div(coarse_channels, channel_block)
+        first_block = even(fine_channels, max(1, plan.PACKED_BYTES // (tile.itemsize * fine_pixels)))
+        first_blocks = ceil_div(fine_channels, first_block)
+        work_size = max(channel_block * width, first_block * fine_pixels)
+        columns_size = groups * width * fine_channels * taps
+    return ColumnsFields(
+        channels=(groups, coarse_channels, fine_channels),
+        kernel=kernel,
+        coarse_size=coarse_size,
+        fine_size=fine_size,
+        stride=four(1, "stride", 1),
+        dilation=four(1, "dilation", 1),
+        begin=four(0, "begin", 0),
+        product=(width, lanes, depth),
+        direct=direct,
+        channel_blocks=(channel_block, channel_blocks),
+        first_blocks=(first_block, first_blocks),
+        offsets=(weights_offset, fine_offset),
+        sizes=(groups * channel_blocks, round_up(work_size, 16), columns_size),
+    )
