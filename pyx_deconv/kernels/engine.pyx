@@ -95,11 +95,16 @@ cdef extern from "lines.h" nogil:
     void add_lines_float(Py_ssize_t count, const float **lines, const float *weights, Py_ssize_t width, float *sums)
     float dot_lines_float(Py_ssize_t count, const float **x, const float **y, Py_ssize_t width)
     double dot_lines_double(Py_ssize_t count, const double **x, const double **y, Py_ssize_t width)
+    void dot_pixels_float(Py_ssize_t count, const float *x, Py_ssize_t x_step, const float *y, Py_ssize_t y_step,
+                          Py_ssize_t width, float *sums)
+    void dot_pixels_double(Py_ssize_t count, const double *x, Py_ssize_t x_step, const double *y, Py_ssize_t y_step,
+                           Py_ssize_t width, double *sums)
     void add_lines_double(Py_ssize_t count, const double **lines, const double *weights, Py_ssize_t width, double *sums)
 
 cdef enum:
     MAX_ROWS = 16       # at least TILE_ROWS
     MAX_SEGMENTS = 64   # taps or lines gathered before the tile is called: the pointers stay in L1
+    MAX_COLUMNS = 1024   # of a task: taps and channels of the fine map (plan.COLUMNS)
     TURNED = 32         # channels and pixels that are transposed at a time on their way out
     MAX_TOGETHER = 8    # phases whose outputs are stored side by side
 
@@ -254,6 +259,14 @@ cdef inline real_t dot_lines(Py_ssize_t count, const real_t **x, const real_t **
         return dot_lines_float(count, x, y, width)
     else:
         return dot_lines_double(count, x, y, width)
+
+
+cdef inline void dot_pixels(Py_ssize_t count, const real_t *x, Py_ssize_t x_step, const real_t *y, Py_ssize_t y_step,
+                            Py_ssize_t width, real_t *sums) noexcept nogil:
+    if real_t is float:
+        dot_pixels_float(count, x, x_step, y, y_step, width, sums)
+    else:
+        dot_pixels_double(count, x, x_step, y, y_step, width, sums)
 
 
 def openmp_version():

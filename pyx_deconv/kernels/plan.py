@@ -24,6 +24,7 @@ ROWS_BYTES = 24 * 1024  # the pixels of one row of tiles: most of L1
 PARTIAL_BYTES = 8 * 1024 * 1024  # copies of a weight gradient that are summed at the end
 TASKS = 32  # enough to keep many threads busy; more only adds overhead
 MULTIPLICATIONS = 250_000  # of a task that is worth a thread: some 10 microseconds
+COLUMNS = 1024  # taps and channels of a task, for weight gradients as one product
 PIXELS = 512  # a task has at most this many
 
 
@@ -70,9 +71,9 @@ def pixel_block(size: Shape, most: int) -> Shape:
     return tuple(block)
 
 
-def compact_block(size: Shape, most: int) -> Shape:
+def compact_block(size: Shape, most: int, longest: int = 64) -> Shape:
     """A block of at most ``most`` pixels that is no longer than wide, so that it reaches few others."""
-    longest = 64 if prod(size[1:3]) > 1 else most
+    longest = longest if prod(size[1:3]) > 1 else most
     *rest, line = size
     x = even(line, min(most, longest))
     return (*pixel_block((1, *rest), most // x)[1:], x)
