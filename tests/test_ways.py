@@ -1,4 +1,4 @@
-"""The ways for few channels: phases side by side as if they were channels, and products with columns of taps.
+"""The ways for few channels: phases side by side as if they were channels, columns of taps, single channels.
 
 Forced on for the layers below and for small calls of every kind, because the best way depends on the width of
 the vectors; that it is chosen has tests of its own.
@@ -224,6 +224,10 @@ COLUMNS = {
     "many channels": ((6, 5), (300, 71, 3, 3), {"stride": 2, "padding": 1}),
     "one pixel": ((1, 1), (40, 3, 4, 4), {"stride": 2}),
     "many pixels": ((70, 90), (16, 3, 3, 3), {"padding": 1}),
+    "nothing but padding": ((40, 9), (18, 3, 3, 2), {"padding": ((30, 9), (0, 0))}),
+    "taps of several tasks": ((5, 6), (20, 3, 40, 40), {"stride": (16, 9), "padding": 3}),
+    "uneven panels": ((9, 8), (83, 7, 3, 3), {"stride": 2}),
+    "long lines": ((3, 400), (20, 3, 3, 5), {"stride": (1, 2), "padding": 2}),
 }
 each_column = pytest.mark.parametrize(
     ("name", "data_format"), [(name, layout) for name in COLUMNS for layout in BOTH], ids=str
@@ -255,6 +259,13 @@ def without_pairs():
         yield patch
 
 
+@contextlib.contextmanager
+def only_columns():
+    with without_pairs() as patch:
+        patch.setattr(plan_weight_gradient, "columns_pay", lambda *shapes: True)
+        yield patch
+
+
 def weight_gradient(module, call, g):
     with np.errstate(invalid="ignore"):
         return call.backward(module, g, needs="weight").weight
@@ -267,11 +278,10 @@ def weight_gradient(module, call, g):
 def test_columns(name, data_format, transposed, dtype, threads):
     size, weight, settings = COLUMNS[name]
     call, g = made(size, weight, settings | {"data_format": data_format}, dtype, transposed)
-    with without_pairs() as patch, pxd.num_threads(threads):
+    with only_columns() as patch, pxd.num_threads(threads):
         calls = watch_gradients(patch, dtype)
         got = weight_gradient(pxd, call, g)
-    if kernels.ARITHMETIC[dtype.name].tile.lanes >= 8:  # with fewer, few channels are not so few
-        assert calls == [("columns_gradient", True)]
+    assert calls == [("columns_gradient", True)]
     absolute = drawing.Call(transposed, *reference.magnitude(call.x, call.weight, None), call.settings)
     scale = weight_gradient(reference, absolute, reference.magnitude(g)[0])
     drawing.compare(got, weight_gradient(reference, call, g), scale, dtype, "gradient of weight")
@@ -289,7 +299,7 @@ def test_columns_with_specials(name, data_format, which, transposed):
     for place in (0, array.size // 2, array.size - 1):
         for special in (np.inf, np.nan):
             before, array.flat[place] = array.flat[place], special
-            with without_pairs() as patch:
+            with only_columns() as patch:
                 calls = watch_gradients(patch)
                 got = weight_gradient(pxd, call, g)
             want = weight_gradient(reference, call, g)
@@ -306,7 +316,7 @@ def test_an_infinite_pixel_whose_taps_all_lie_outside():
     settings = {"padding": ((3, 0),)}
     call, g = made((20,), (24, 3, 3), settings)
     call.x[:, :, 0] = np.inf
-    with without_pairs() as patch:
+    with only_columns() as patch:
         calls = watch_gradients(patch)
         got = weight_gradient(pxd, call, g)
     assert [way for way, _ in calls] == ["columns_gradient", "weight_gradient"]
@@ -317,5 +327,71 @@ def test_an_infinite_pixel_whose_taps_all_lie_outside():
 @given(drawing.calls(REAL), st.sampled_from(drawing.LAYOUTS))
 def test_any_call_with_columns(call, layout):
     """Of the calls that are drawn most have so few pixels in a line that this is their way, or it is none."""
-    with without_pairs():
+    with only_columns():
         drawing.check_call(pxd, call, layout)
+
+
+@pytest.mark.parametrize(
+    ("weight", "groups", "data_format", "way"),
+    [
+        ((128, 3, 4, 4), 1, BOTH[0], "columns_gradient"),
+        ((16, 19, 3, 3), 1, BOTH[1], "columns_gradient"),
+        ((64, 64, 2, 2), 1, BOTH[0], "columns_gradient"),
+        ((2, 64, 4, 4), 1, BOTH[1], "weight_gradient"),
+        ((1, 1, 5, 5), 1, BOTH[0], "weight_gradient"),
+        ((64, 1, 4, 4), 64, BOTH[1], "weight_gradient"),
+    ],
+)
+def test_the_way_that_is_chosen(weight, groups, data_format, way):
+    """Where vectors of any width are filled better."""
+    call, g = made((32, 40), weight, {"stride": 2, "groups": groups, "data_format": data_format})
+    with without_pairs() as patch:
+        calls = watch_gradients(patch)
+        weight_gradient(pxd, call, g)
+    assert calls == [(way, True)]
+
+
+# Groups of one channel, which lie side by side.
+
+GROUPS = {
+    "image": ((9, 11), (64, 1, 4, 4), {"stride": 2, "padding": 1, "groups": 64}),
+    "more than a block, and a rest": ((6, 5), (77, 1, 3, 2), {"stride": (1, 3), "padding": 1, "groups": 77}),
+    "line": ((40,), (20, 1, 7), {"stride": 3, "padding": ((2, 0),), "groups": 20}),
+    "volume": ((3, 4, 5), (17, 1, 2, 3, 3), {"dilation": 2, "padding": 1, "groups": 17}),
+}
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("dtype", [FLOAT, np.dtype(np.float64)], ids=str)
+@pytest.mark.parametrize("transposed", [True, False])
+@pytest.mark.parametrize("name", GROUPS)
+def test_groups_of_one_channel(name, transposed, dtype, threads):
+    size, weight, settings = GROUPS[name]
+    call, g = made(size, weight, settings | {"data_format": BOTH[1]}, dtype, transposed)
+    cuts, make = [], plan_weight_gradient.weight_gradient
+
+    def watched(*shapes):
+        cuts.append(make(*shapes))
+        return cuts[-1]
+
+    with plans.new_plans() as patch, pxd.num_threads(threads):
+        patch.setattr(plan_weight_gradient, "weight_gradient", watched)
+        got = weight_gradient(pxd, call, g)
+    assert cuts[-1].across_groups
+    absolute = drawing.Call(transposed, *reference.magnitude(call.x, call.weight, None), call.settings)
+    scale = weight_gradient(reference, absolute, reference.magnitude(g)[0])
+    drawing.compare(got, weight_gradient(reference, call, g), scale, dtype, "gradient of weight")
+
+
+@pytest.mark.parametrize("name", GROUPS)
+@pytest.mark.parametrize("which", ["coarse", "fine"])
+def test_groups_of_one_channel_with_specials(name, which):
+    size, weight, settings = GROUPS[name]
+    call, g = made(size, weight, settings | {"data_format": BOTH[1]})
+    array = call.x if which == "coarse" else g
+    for place in (0, array.size // 2, array.size - 1):
+        before, array.flat[place] = array.flat[place], np.inf
+        got, want = weight_gradient(pxd, call, g), weight_gradient(reference, call, g)
+        finite = same_where_infinite(got, want, f"infinity at {place}")
+        np.testing.assert_allclose(got[finite], want[finite], rtol=0, atol=1e-3)
+        array.flat[place] = before

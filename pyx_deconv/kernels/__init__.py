@@ -15,8 +15,8 @@ engine.pyx              the loops, compiled once per instruction set (portable, 
   lines.pxi               the same along lines of pixels, for single target channels
   columns.pxi             the same for few pixels, whose weight is taken as it lies
   karatsuba_gradient.pxi  weight gradients with taps in pairs
-  columns_gradient.pxi    weight gradients as products with columns of taps
-  weight_gradient.pxi     weight gradients tap by tap: complex numbers, single channels, infinities
+  columns_gradient.pxi    weight gradients as one product of all taps
+  weight_gradient.pxi     weight gradients tap by tap: complex numbers, few or single channels, infinities
 tile.h, tile_body.h     the register tile
 karatsuba.h, _body.h    what pairs need beside it
 lines.h, _body.h        the weighted sum of lines
@@ -446,8 +446,7 @@ def weight_gradient(coarse: Array, fine: Array, weight: Array, axes: Axes, group
     arithmetic = ARITHMETIC[dtype]
     real, stored = arithmetic.real, arithmetic.stored
     coarse_map, fine_map = _map(coarse, stored), _map(fine, stored)
-    whole_vectors = fine.shape[1] // groups * arithmetic.parts % arithmetic.tile.unit == 0
-    in_place = (_in_place(coarse_map, arithmetic), whole_vectors and _in_place(fine_map, arithmetic))
+    in_place = (_in_place(coarse_map, arithmetic), _in_place(fine_map, arithmetic))
     flat = weight.reshape(-1).view(stored)
     # The fastest first; the last one does not multiply what is not there, and so can do with infinities.
     for way in ("pair_gradient", "columns_gradient", "weight_gradient"):

@@ -109,6 +109,10 @@ cdef extern from "lines.h" nogil:
     void add_lines_float(Py_ssize_t count, const float **lines, const float *weights, Py_ssize_t width, float *sums)
     float dot_lines_float(Py_ssize_t count, const float **x, const float **y, Py_ssize_t width)
     double dot_lines_double(Py_ssize_t count, const double **x, const double **y, Py_ssize_t width)
+    void dot_pixels_float(Py_ssize_t count, const float *x, Py_ssize_t x_step, const float *y, Py_ssize_t y_step,
+                          Py_ssize_t width, float *sums)
+    void dot_pixels_double(Py_ssize_t count, const double *x, Py_ssize_t x_step, const double *y, Py_ssize_t y_step,
+                           Py_ssize_t width, double *sums)
     void add_lines_double(Py_ssize_t count, const double **lines, const double *weights, Py_ssize_t width, double *sums)
 
 cdef extern from "columns.h" nogil:
@@ -120,6 +124,7 @@ cdef extern from "columns.h" nogil:
 cdef enum:
     MAX_ROWS = 16       # at least TILE_ROWS
     MAX_SEGMENTS = 64   # taps or lines gathered before the tile is called: the pointers stay in L1
+    MAX_COLUMNS = 1024   # of a task: taps and channels of the fine map (plan.COLUMNS)
     TURNED = 32         # channels and pixels that are transposed at a time on their way out
     MAX_TOGETHER = 8    # phases whose outputs are stored side by side
     STREAMED = 1024     # elements that are assembled before they are streamed
@@ -303,6 +308,14 @@ cdef inline void cut_into_panels(const real_t *row, Py_ssize_t count, Py_ssize_t
         cut_into_panels_float(row, count, ahead, panels, panel_step)
     else:
         cut_into_panels_double(row, count, ahead, panels, panel_step)
+
+
+cdef inline void dot_pixels(Py_ssize_t count, const real_t *x, Py_ssize_t x_step, const real_t *y, Py_ssize_t y_step,
+                            Py_ssize_t width, real_t *sums) noexcept nogil:
+    if real_t is float:
+        dot_pixels_float(count, x, x_step, y, y_step, width, sums)
+    else:
+        dot_pixels_double(count, x, x_step, y, y_step, width, sums)
 
 
 def openmp_version():

@@ -11,39 +11,21 @@
 # computes all of it anew, tap by tap.
 
 
-cdef class PairGradientPlan:
-    """How such a weight gradient is cut; filled by ``plan_weight_gradient.py``, which explains the fields."""
-    cdef Py_ssize_t groups, parts, coarse_channels, fine_channels
-    cdef Py_ssize_t kernel[4]          # (1, z, y, x)
-    cdef Py_ssize_t coarse_size[4]
-    cdef Py_ssize_t fine_size[4]
-    cdef Py_ssize_t stride[4]
+cdef class PairGradientPlan(GradientPlan):
+    """How it is cut; filled by ``plan_weight_gradient.py``, which explains the fields."""
     cdef Py_ssize_t paired[4]
-    cdef Py_ssize_t block[4]           # coarse pixels at a time
-    cdef Py_ssize_t blocks[4]
     cdef Py_ssize_t element_count[4]
-    cdef Py_ssize_t chunks, chunk_blocks, elements, element_block, element_blocks
-    cdef Py_ssize_t coarse_block, coarse_blocks, fine_block, fine_blocks
+    cdef Py_ssize_t elements, element_block, element_blocks
     cdef Py_ssize_t packed_offset, coarse_offset, fine_offset, products_offset
     cdef bint coarse_in_place, fine_in_place
-    cdef readonly Py_ssize_t tasks, work_size
     # per axis: rows (pixels, taps, first tap, second tap, offset) of an element
     cdef const Py_ssize_t[:, ::1] element_z, element_y, element_x
 
     def __init__(self, fields):
-        self.groups, self.parts, self.coarse_channels, self.fine_channels = fields.channels
-        self.tasks, self.work_size = fields.sizes
-        self.kernel = fields.kernel
-        self.coarse_size = fields.coarse_size
-        self.fine_size = fields.fine_size
-        self.stride = fields.stride
+        GradientPlan.__init__(self, fields)
         self.paired = fields.paired
-        self.block = fields.block
-        self.blocks = fields.blocks
         self.element_count = fields.element_count
-        self.chunks, self.chunk_blocks = fields.chunks
         self.elements, self.element_block, self.element_blocks = fields.elements
-        self.coarse_block, self.coarse_blocks, self.fine_block, self.fine_blocks = fields.channel_blocks
         self.packed_offset, self.coarse_offset, self.fine_offset, self.products_offset = fields.offsets
         self.coarse_in_place, self.fine_in_place = fields.in_place
         self.element_z, self.element_y, self.element_x = fields.element_tables
@@ -137,15 +119,11 @@ cdef int pair_gradient_task(PairGradientPlan plan, Py_ssize_t task, const stored
                             const stored_t[:, :, :, :, :, :] fine, real_t[:, ::1] partial,
                             real_t[::1] work) except -1 nogil:
     # Some elements and channels of one group, summed over one chunk of the pixels; returns whether all is finite.
-    cdef Py_ssize_t b = task % plan.fine_blocks * plan.fine_block
-    cdef Py_ssize_t a = task // plan.fine_blocks % plan.coarse_blocks * plan.coarse_block
-    cdef Py_ssize_t rest = task // (plan.fine_blocks * plan.coarse_blocks)
-    cdef Py_ssize_t first = rest % plan.element_blocks * plan.element_block
+    cdef Share share = share_of(plan, task, plan.element_blocks)
+    cdef Py_ssize_t a = share.a, b = share.b, coarse_count = share.coarse_count, fine_count = share.fine_count
+    cdef Py_ssize_t group = share.group, chunk = share.chunk
+    cdef Py_ssize_t first = share.taps * plan.element_block
     cdef Py_ssize_t last = min(first + plan.element_block, plan.elements)
-    cdef Py_ssize_t group = rest // plan.element_blocks % plan.groups
-    cdef Py_ssize_t chunk = rest // (plan.element_blocks * plan.groups)
-    cdef Py_ssize_t coarse_count = min(plan.coarse_block, plan.coarse_channels - a)
-    cdef Py_ssize_t fine_count = min(plan.fine_block, plan.fine_channels - b)
     cdef Py_ssize_t points = (1 + 2 * plan.paired[1]) * (1 + 2 * plan.paired[2]) * (1 + 2 * plan.paired[3])
     cdef Py_ssize_t size = points * plan.coarse_block * plan.fine_block
     cdef Py_ssize_t block, element, k
@@ -163,7 +141,7 @@ cdef int pair_gradient_task(PairGradientPlan plan, Py_ssize_t task, const stored
     # The sums; and values of channels that are not there, which are multiplied as well.
     for k in range(plan.fine_offset, plan.products_offset + (last - first) * size):
         work[k] = 0
-    for block in range(chunk * plan.chunk_blocks, min((chunk + 1) * plan.chunk_blocks, volume_of(plan.blocks))):
+    for block in range(share.first, share.last):
         unravel(block, plan.blocks, index)
         box = units = cut(index, plan.block, plan.coarse_size)
         for axis in range(1, 4):

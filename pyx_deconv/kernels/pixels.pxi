@@ -79,13 +79,29 @@ cdef inline void zero(real_t *target, Py_ssize_t size) noexcept nogil:
         target[k] = 0
 
 
+cdef inline void copy_pixels(const stored_t *source, Py_ssize_t pixel_step, Py_ssize_t pixels, Py_ssize_t channels,
+                             real_t *target, Py_ssize_t width) noexcept nogil:
+    # Runs of channels that lie side by side.
+    cdef Py_ssize_t x, c
+    if channels == 1:
+        for x in range(pixels):
+            load(&source[x * pixel_step], &target[x * width])
+    else:
+        for x in range(pixels):
+            if (stored_t is float or stored_t is double):
+                copy_run(<const real_t *>(source + x * pixel_step), channels, target + x * width)
+            else:
+                for c in range(channels):
+                    load(&source[x * pixel_step + c], &target[x * width + c])
+
+
 cdef int pack_pixels(const stored_t[:, :, :, :, :, :] source, const Box *box, const Py_ssize_t *step,
                      Py_ssize_t channel, Py_ssize_t channels, Py_ssize_t width,
                      real_t[::1] target) except -1 nogil:
     # target[pixel of the box, width] = channels [channel, channel + channels) of every step-th pixel, then zeros, and
     # zeros for pixels beside the source
     cdef Py_ssize_t bits = source.shape[5] - 1     # parts are 1 or 2: shift and mask instead of divide
-    cdef Py_ssize_t n, z, y, x, source_z, source_y, first_x, c, k, left, right, line = 0
+    cdef Py_ssize_t n, z, y, x, source_z, source_y, first_x, c, k, i, left, right, lines, pixels, line = 0
     cdef bint pixels_contiguous = bits == 0 and source.strides[4] == <Py_ssize_t>sizeof(stored_t)
     cdef bint channels_contiguous = side_by_side(source)
     cdef const stored_t *pixel
@@ -95,44 +111,51 @@ cdef int pack_pixels(const stored_t[:, :, :, :, :, :] source, const Box *box, co
     left = min(box.size[3], (max(0, -box.start[3]) + step[3] - 1) // step[3])
     right = max(left, min(box.size[3], (max(0, source.shape[4] - box.start[3]) + step[3] - 1) // step[3]))
     first_x = box.start[3] + left * step[3]
+    # Whole lines one behind the other are as good as one line.
+    lines = 1
+    if (pixels_contiguous and not channels_contiguous and step[2] == step[3] == 1 and 0 <= box.start[2]
+            and box.start[2] + box.size[2] <= source.shape[3] and box.start[3] == 0
+            and box.size[3] == source.shape[4] and source.strides[3] == source.shape[4] * source.strides[4]):
+        lines = max(1, box.size[2])
     for n in range(box.start[0], box.start[0] + box.size[0]):
         for z in range(box.size[1]):
             source_z = box.start[1] + z * step[1]
-            for y in range(box.size[2]):
+            for y in range(box.size[2] // lines):
                 source_y = box.start[2] + y * step[2]
-                last = &target[line + box.size[3] * width - 1]
+                last = &target[line + lines * box.size[3] * width - 1]
                 if not (0 <= source_z < source.shape[2] and 0 <= source_y < source.shape[3] and left < right):
-                    zero(&target[line], box.size[3] * width)
-                    line += box.size[3] * width
+                    zero(&target[line], lines * box.size[3] * width)
+                    line += lines * box.size[3] * width
                     continue
                 zero(&target[line], left * width)
                 line += left * width
+                pixels = lines * (right - left)
                 if channels_contiguous:
-                    for x in range(right - left):
-                        pixel = &source[n, channel >> bits, source_z, source_y, first_x + x * step[3], 0]
-                        end = &source[n, (channel + channels - 1) >> bits, source_z, source_y,
-                                      first_x + x * step[3], bits]
-                        for c in range(channels):
-                            load(&pixel[c], &target[line + x * width + c])
+                    pixel = &source[n, channel >> bits, source_z, source_y, first_x, 0]
+                    end = &source[n, (channel + channels - 1) >> bits, source_z, source_y,
+                                  first_x + (right - left - 1) * step[3], bits]
+                    copy_pixels(pixel, step[3] * (source.strides[4] // <Py_ssize_t>sizeof(stored_t)), right - left,
+                                channels, &target[line], width)
                 elif pixels_contiguous and (stored_t is float or stored_t is double):
                     pixel = &source[n, channel, source_z, source_y, first_x, 0]
-                    end = &source[n, channel + channels - 1, source_z, source_y,
+                    end = &source[n, channel + channels - 1, source_z, source_y + lines - 1,
                                   first_x + (right - left - 1) * step[3], 0]
                     transpose(<const real_t *>pixel, source.strides[1] // <Py_ssize_t>sizeof(stored_t), step[3],
-                              channels, right - left, &target[line], width)
+                              channels, pixels, &target[line], width)
                 else:
                     for c in range(channels):
                         k = line + c
-                        for x in range(right - left):
-                            load(&source[n, (channel + c) >> bits, source_z, source_y, first_x + x * step[3],
-                                         (channel + c) & bits], &target[k])
-                            k += width
+                        for i in range(lines):
+                            for x in range(right - left):
+                                load(&source[n, (channel + c) >> bits, source_z, source_y + i, first_x + x * step[3],
+                                             (channel + c) & bits], &target[k])
+                                k += width
                 for c in range(channels, width):
                     k = line + c
-                    for x in range(right - left):
+                    for x in range(pixels):
                         target[k] = 0
                         k += width
-                line += (right - left) * width
+                line += pixels * width
                 zero(&target[line], (box.size[3] - right) * width)
                 line += (box.size[3] - right) * width
     return 0

@@ -26,6 +26,7 @@ PARTIAL_BYTES = 8 * 1024 * 1024  # copies of a weight gradient that are summed a
 TASKS = 32  # enough to keep many threads busy; more only adds overhead
 MULTIPLICATIONS = 250_000  # of a task that is worth a thread: some 10 microseconds
 LARGE_WEIGHT = 32 * 1024  # elements: to pack so many takes longer than to think about it
+COLUMNS = 1024  # taps and channels of a task, for weight gradients as one product
 PIXELS = 512  # a task has at most this many
 LINE = 64  # pixels of a block along x, where there are other axes
 
@@ -73,9 +74,9 @@ def pixel_block(size: Shape, most: int) -> Shape:
     return tuple(block)
 
 
-def compact_block(size: Shape, most: int) -> Shape:
+def compact_block(size: Shape, most: int, longest: int = LINE) -> Shape:
     """A block of at most ``most`` pixels that is no longer than wide, so that it reaches few others."""
-    longest = LINE if prod(size[1:3]) > 1 else most
+    longest = longest if prod(size[1:3]) > 1 else most
     *rest, line = size
     x = even(line, min(most, longest))
     return (*pixel_block((1, *rest), most // x)[1:], x)

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class WeightGradientFields:
-    """What ``engine.WeightGradientPlan`` copies."""
+class GradientFields:
+    """What the plans of all ways copy."""
 
     channels: tuple[int, int, int, int]  # groups, parts, coarse and fine channels of a group (in parts)
     sizes: tuple[int, int]  # tasks, elements of a thread's workspace
@@ -37,34 +37,71 @@ class WeightGradientFields:
     coarse_size: Shape
     fine_size: Shape
     stride: Shape
-    block: Shape
+    block: Shape  # coarse pixels at a time
     blocks: Shape
     chunks: tuple[int, int]  # sums of pixels kept apart, blocks of each
+    # coarse channels of a task, tasks of them, fine channels of a task, tasks of them
+    channel_blocks: tuple[int, int, int, int]
+
+
+@dataclass(frozen=True)
+class WeightGradientFields(GradientFields):
+    """What ``engine.WeightGradientPlan`` copies."""
+
     tap_block: Shape  # taps of a task
     tap_blocks: Shape
-    channel_blocks: tuple[
-        int, int, int, int
-    ]  # coarse channels of a task, tasks of them, fine channels of a task, tasks of them
     offsets: tuple[int, int, int]  # of the packed coarse map, the packed fine map and the sums in a workspace
     in_place: tuple[bool, bool]
     along_lines: bool  # few channels: a sum is a product of lines of pixels
+    across_groups: bool  # one channel each: seen as the fine channels of one group, they meet only themselves
     by_tap: bool  # pack the fine map for each tap on its own
     tap_tables: tuple[Table, Table, Table]
 
 
-def cut_pixels(
-    tasks: int, blocks: int, weight_bytes: int, multiplications: int | None = None
-) -> tuple[int, int]:
-    """Return into how many chunks pixels are cut, each with sums of its own, and how many blocks each has.
+def cut_pixels(tasks: int, blocks: int, weight_bytes: int, most: int) -> tuple[int, int]:
+    """Return into how many chunks pixels are cut, at most so many, and how many blocks each has.
 
-    That is for too few blocks of channels and taps to keep many threads busy. What a chunk starts and ends
-    with has its price.
+    That is for too few blocks of channels and taps to keep many threads busy. Each has sums of its own.
     """
-    chunks = min(ceil_div(plan.TASKS, tasks), blocks, plan.PARTIAL_BYTES // weight_bytes)
-    if multiplications is not None:
-        chunks = min(chunks, multiplications // (8 * plan.MULTIPLICATIONS))
+    chunks = min(ceil_div(plan.TASKS, tasks), blocks, plan.PARTIAL_BYTES // weight_bytes, most)
     chunk_blocks = ceil_div(blocks, max(1, chunks))
     return ceil_div(blocks, chunk_blocks), chunk_blocks
+
+
+def few_channels(
+    axes: tuple[Axis, ...], parts: int, coarse_channels: int, fine_channels: int, tile: Tile
+) -> bool:
+    """Whether products of lines of pixels are faster than tiles that are nearly empty."""
+    tiles = round_up(coarse_channels, ceil_div(tile.rows, 2)) * round_up(fine_channels, tile.unit)
+    if parts == 1:
+        tiles = min(tiles, fine_channels * round_up(coarse_channels, tile.unit))
+    products = coarse_channels * fine_channels
+    return (products == 1 or 8 * products <= tiles) and 2 * axes[-1].coarse >= tile.lanes
+
+
+def single_channels(
+    groups: int, coarse_channels: int, fine_channels: int, in_place: tuple[bool, bool], tile: Tile
+) -> bool:
+    """Whether each channel is a group of its own, and groups lie side by side: vectors run across them."""
+    return coarse_channels == fine_channels == 1 and all(in_place) and 2 * groups >= tile.unit
+
+
+def columns_pay(
+    axes: tuple[Axis, ...], coarse_channels: int, fine_channels: int, fine_in_place: bool, tile: Tile
+) -> bool:
+    """Whether products with columns are faster than tap by tap.
+
+    What is compared are the lanes that are multiplied for a tap of a coarse pixel. Packing a pixel of the
+    fine map takes as long as about 24, and tap by tap a tenth more goes into calls.
+    """
+    packing = 24 * prod(
+        min(axis.stride, (axis.kernel - 1) * axis.dilation + 1) / axis.kernel for axis in axes
+    )
+    columns = fine_channels * (round_up(coarse_channels, tile.unit) + packing)
+    taps = round_up(fine_channels, tile.unit) * (
+        round_up(coarse_channels, ceil_div(tile.rows, 2)) + (0 if fine_in_place else packing)
+    )
+    return columns <= 1.1 * taps and not few_channels(axes, 1, coarse_channels, fine_channels, tile)
 
 
 def weight_gradient(
@@ -102,8 +139,11 @@ def weight_gradient(
             )
         )
 
-    whole = round_up(coarse_channels, tile.rows) * round_up(fine_channels, tile.unit)
-    along_lines = 3 * coarse_channels * fine_channels <= whole and 2 * coarse_size[3] >= tile.lanes
+    across_groups = single_channels(groups, coarse_channels, fine_channels, in_place, tile)
+    if across_groups:
+        groups, fine_channels, tile = 1, groups, tile._replace(rows=1)
+    in_place = (in_place[0], in_place[1] and (across_groups or fine_channels % tile.unit == 0))
+    along_lines = not across_groups and few_channels(axes, parts, coarse_channels, fine_channels, tile)
     if along_lines:
         in_place, tile = (False, False), tile._replace(rows=parts, lanes=parts, unit=parts)
     # Channels that a thread sums over all its pixels, for as many taps as fit beside each other.
@@ -112,7 +152,8 @@ def weight_gradient(
     tap_block = pixel_block(kernel, max(1, plan.SUMS_BYTES // (tile.itemsize * coarse_block * fine_block)))
 
     budget = plan.PACKED_BYTES // tile.itemsize
-    block = pixel_block(coarse_size, plan.PIXELS)
+    # Single channels are packed quickly only if few lines are packed twice.
+    block = pixel_block(coarse_size, plan.PIXELS * (8 if along_lines else 1))
     while True:
         offsets = [(taps - 1) * dilation for taps, dilation in zip(tap_block, dilations, strict=True)]
         reached = [
@@ -141,7 +182,7 @@ def weight_gradient(
 
     fine_offset = round_up(packed[0], 16)
     sums_offset = fine_offset + round_up(packed[1], 16)
-    chunks, chunk_blocks = cut_pixels(tasks, prod(blocks), max(1, weight_bytes))
+    chunks, chunk_blocks = cut_pixels(tasks, prod(blocks), max(1, weight_bytes), plan.TASKS)
     return WeightGradientFields(
         channels=(groups, parts, coarse_channels, fine_channels),
         sizes=(tasks * chunks, round_up(sums_offset + prod(tap_block) * coarse_block * fine_block, 16)),
@@ -158,28 +199,19 @@ def weight_gradient(
         offsets=(0, fine_offset, sums_offset),
         in_place=in_place,
         along_lines=along_lines,
+        across_groups=across_groups,
         by_tap=by_tap,
         tap_tables=(tables[0], tables[1], tables[2]),
     )
 
 
 @dataclass(frozen=True)
-class PairGradientFields:
+class PairGradientFields(GradientFields):
     """What ``engine.PairGradientPlan`` copies."""
 
-    channels: tuple[int, int, int, int]  # groups, parts, coarse and fine channels of a group (in parts)
-    sizes: tuple[int, int]  # tasks, elements of a thread's workspace
-    kernel: Shape
-    coarse_size: Shape
-    fine_size: Shape
-    stride: Shape
     paired: Shape
-    block: Shape
-    blocks: Shape
-    chunks: tuple[int, int]  # sums of pixels kept apart, blocks of each
     element_count: Shape
     elements: tuple[int, int, int]  # all, of a task, tasks of them
-    channel_blocks: tuple[int, int, int, int]
     # in a workspace: what is packed (zeros before it), the values of both maps, the products
     offsets: tuple[int, int, int, int]
     in_place: tuple[bool, bool]
@@ -205,6 +237,7 @@ def pair_gradient(
     # Taps that reach nothing get no gradient here.
     if not any(paired) or any(len(d.phases[0].taps) < d.kernel for d in directions):
         return None
+    in_place = (in_place[0], in_place[1] and fine_channels % tile.unit == 0)
     coarse_size = (batch, *(direction.outputs for direction in directions))
     fine_size = (batch, *(direction.source_size for direction in directions))
     made = [slots(direction, pair) for direction, pair in zip(directions, paired, strict=True)]
@@ -250,7 +283,7 @@ def pair_gradient(
     fine_offset = coarse_offset + round_up(points * units_of_a_block * coarse_block, 16)
     products_offset = fine_offset + round_up(points * units_of_a_block * fine_block, 16)
     work_size = round_up(products_offset + element_block * points * coarse_block * fine_block, 16)
-    chunks, chunk_blocks = cut_pixels(tasks, prod(blocks), max(1, weight_bytes))
+    chunks, chunk_blocks = cut_pixels(tasks, prod(blocks), max(1, weight_bytes), plan.TASKS)
     return PairGradientFields(
         channels=(groups, parts, coarse_channels, fine_channels),
         sizes=(tasks * chunks, work_size),
@@ -272,27 +305,18 @@ def pair_gradient(
 
 
 @dataclass(frozen=True)
-class ColumnsGradientFields:
+class ColumnsGradientFields(GradientFields):
     """What ``engine.ColumnsGradientPlan`` copies."""
 
-    channels: tuple[int, int, int]  # groups, coarse and fine channels of a group
-    sizes: tuple[int, int]  # tasks, elements of a thread's workspace
-    kernel: Shape
-    coarse_size: Shape
-    fine_size: Shape
-    stride: Shape
     dilation: Shape
     begin: Shape
-    block: Shape
-    blocks: Shape
-    chunks: tuple[int, int]  # sums of pixels kept apart, blocks of each
     tap_block: Shape
     tap_blocks: Shape
-    channel_blocks: tuple[int, int, int, int]
-    widths: tuple[int, int]  # from one pixel to the next: of the packed coarse map and the columns
-    # in a workspace: the packed coarse map, the packed region of the fine map, the columns, the sums
-    offsets: tuple[int, int, int, int]
-    fine_in_place: bool
+    pitch: Shape  # from one coarse pixel to the next in the packed region of the fine map
+    step: Shape  # of the batch and of each axis there
+    channel_step: int
+    lanes: int  # coarse channels of a panel
+    offsets: tuple[int, int, int]  # in a workspace: a panel of the coarse map, the packed region, the sums
 
 
 def columns_gradient(
@@ -305,17 +329,11 @@ def columns_gradient(
     in_place: tuple[bool, bool],
     tile: Tile,
 ) -> ColumnsGradientFields | None:
-    """Cut one weight gradient into products with columns, or say None where tap by tap is faster.
-
-    Columns cost a copy of the fine map for each tap, but fill the panels whatever the number of channels, and
-    let a task have so many coarse channels that large maps are read seldom.
-    """
-    pixels, taps = batch * prod(axis.coarse for axis in axes), prod(axis.kernel for axis in axes)
-    few = fine_channels < tile.lanes // 2
-    uneven = fine_channels % tile.unit > 0 and (coarse_channels > 2 * tile.lanes or taps >= 64)
-    large = coarse_channels * fine_channels >= 32 * 64 * 64 and pixels >= 256
-    lines = few and 3 * coarse_channels < 2 * tile.rows and axes[-1].coarse >= tile.unit
-    if parts > 1 or lines or not (few or uneven or large):
+    """Cut one weight gradient into products with columns, or say None where tap by tap is faster."""
+    if parts > 1 or single_channels(groups, coarse_channels, fine_channels, in_place, tile):
+        return None
+    fine_in_place = in_place[1] and fine_channels % tile.unit == 0
+    if not columns_pay(axes, coarse_channels, fine_channels, fine_in_place, tile):
         return None
     absent = (1,) * (3 - len(axes))
     stride, dilation, kernel = (
@@ -324,28 +342,34 @@ def columns_gradient(
     begin = (0, *(0,) * len(absent), *(axis.begin for axis in axes))
     coarse_size = (batch, *absent, *(axis.coarse for axis in axes))
     fine_size = (batch, *absent, *(axis.fine for axis in axes))
-    sums, packed = 2 * plan.SUMS_BYTES // tile.itemsize, plan.PACKED_BYTES // tile.itemsize
-    coarse_block = even(round_up(coarse_channels, tile.rows), 256, tile.rows)
-    fine_block = block_of_lanes(fine_channels, 64, tile) if fine_channels > 64 else fine_channels
-    tap_block = pixel_block(kernel, max(1, sums // (coarse_block * fine_block)))
-    # Many channels, so that the maps are read seldom; a panel of columns and the coarse map stay in L1.
-    most = 2 * plan.ROWS_BYTES // (tile.itemsize * (coarse_block + tile.lanes))
+    sums, packed = 2 * plan.SUMS_BYTES // tile.itemsize, 7 * plan.PACKED_BYTES // 4 // tile.itemsize
+    coarse_block = block_of_lanes(coarse_channels, 512, tile)
+    most_columns = min(plan.COLUMNS, sums // coarse_block)
+    # At least four channels: so many are transposed at a time.
+    fine_block = even(fine_channels, max(min(4, fine_channels), most_columns // prod(kernel)))
+    tap_block = pixel_block(kernel, most_columns // fine_block)
+    # A panel of the coarse map stays in L1.
+    lanes = round_up(ceil_div(coarse_block, ceil_div(coarse_block, tile.lanes)), tile.unit)
+    most = plan.ROWS_BYTES // (tile.itemsize * lanes)
     while True:
-        width = apart(prod(tap_block) * fine_block, tile.itemsize)
-        most = min(most, max(1, packed // width))
-        block = compact_block(coarse_size, most)
-        region = 0
-        if not in_place[1]:
-            region = block[0] * prod(
-                min(size + 2, (pixels - 1) * step + (taps - 1) * distance + 1)
-                for size, pixels, step, taps, distance in zip(
-                    fine_size[1:], block[1:], stride[1:], tap_block[1:], dilation[1:], strict=True
-                )
-            )
-        if region * fine_block <= packed or prod(block) * prod(tap_block) == 1:
+        block = compact_block(coarse_size, most, 128)
+        while prod(block[:3]) > 64:
+            most = max(1, most // 2)
+            block = compact_block(coarse_size, most, 128)
+        reach = tuple((taps - 1) * step + 1 for taps, step in zip(tap_block, dilation, strict=True))
+        pitch = tuple(map(min, stride, reach))
+        region = tuple(
+            (pixels - 1) * step + reached for pixels, step, reached in zip(block, pitch, reach, strict=True)
+        )
+        step = tuple(prod(region[axis + 1 :]) for axis in range(4))
+        channel_step = apart(prod(region), tile.itemsize)
+        region_size = channel_step * fine_block
+        if region_size <= packed or (most == 1 and fine_block == 1 and prod(tap_block) == 1):
             break
-        if prod(block) > 32 or prod(tap_block) == 1:
-            most = prod(block) // 2
+        if most > 32 or (fine_block == 1 and prod(tap_block) == 1):
+            most //= 2
+        elif fine_block > 1:
+            fine_block = even(fine_channels, fine_block // 2)
         else:
             tap_block = pixel_block(kernel, prod(tap_block) // 2)
     blocks, tap_blocks = blocks_of(coarse_size, block), blocks_of(kernel, tap_block)
@@ -353,14 +377,15 @@ def columns_gradient(
     tasks = groups * prod(tap_blocks) * coarse_blocks * fine_blocks
     weight_bytes = groups * coarse_channels * fine_channels * prod(kernel) * tile.itemsize
     multiplications = prod(coarse_size) * coarse_channels * fine_channels * prod(kernel) * groups
-    coarse_width = apart(coarse_block, tile.itemsize)
-    region_offset = prod(block) * coarse_width
-    columns_offset = region_offset + round_up(region * fine_block, 16)
-    sums_offset = columns_offset + prod(block) * width
-    chunks, chunk_blocks = cut_pixels(tasks, prod(blocks), max(1, weight_bytes), multiplications)
+    region_offset = prod(block) * lanes
+    sums_offset = region_offset + round_up(region_size, 16)
+    # What a chunk starts and ends with has its price.
+    worth = min(multiplications // (8 * plan.MULTIPLICATIONS), prod(coarse_size) // 512)
+    chunks, chunk_blocks = cut_pixels(tasks, prod(blocks), max(1, weight_bytes), worth)
+    sums = prod(tap_block) * fine_block * round_up(coarse_block, lanes)
     return ColumnsGradientFields(
-        channels=(groups, coarse_channels, fine_channels),
-        sizes=(tasks * chunks, round_up(sums_offset + coarse_block * width, 16)),
+        channels=(groups, parts, coarse_channels, fine_channels),
+        sizes=(tasks * chunks, round_up(sums_offset + sums, 16)),
         kernel=kernel,
         coarse_size=coarse_size,
         fine_size=fine_size,
@@ -372,8 +397,10 @@ def columns_gradient(
         chunks=(chunks, chunk_blocks),
         tap_block=tap_block,
         tap_blocks=tap_blocks,
+        pitch=pitch,
+        step=step,
+        channel_step=channel_step,
         channel_blocks=(coarse_block, coarse_blocks, fine_block, fine_blocks),
-        widths=(coarse_width, width),
-        offsets=(0, region_offset, columns_offset, sums_offset),
-        fine_in_place=in_place[1],
+        lanes=lanes,
+        offsets=(0, region_offset, sums_offset),
     )

@@ -1,23 +1,17 @@
 # Weight gradients. Part of engine.pyx.
 
-cdef class WeightGradientPlan:
-    """How one weight gradient is cut; filled by ``plan.py``, which explains the fields."""
+cdef class GradientPlan:
+    """How a weight gradient is cut, in any way; filled by ``plan_weight_gradient.py``, which explains the fields."""
     cdef Py_ssize_t groups, parts, coarse_channels, fine_channels
     cdef Py_ssize_t kernel[4]          # (1, z, y, x)
     cdef Py_ssize_t coarse_size[4]
     cdef Py_ssize_t fine_size[4]
     cdef Py_ssize_t stride[4]
-    cdef Py_ssize_t block[4]           # pixels packed at a time
+    cdef Py_ssize_t block[4]           # coarse pixels at a time
     cdef Py_ssize_t blocks[4]
-    cdef Py_ssize_t tap_block[4]       # taps of a task
-    cdef Py_ssize_t tap_blocks[4]
     cdef Py_ssize_t chunks, chunk_blocks
     cdef Py_ssize_t coarse_block, coarse_blocks, fine_block, fine_blocks
-    cdef Py_ssize_t coarse_offset, fine_offset, sums_offset
-    cdef bint coarse_in_place, fine_in_place, by_tap, along_lines
     cdef readonly Py_ssize_t tasks, work_size
-    # per axis: rows (offset, first coarse index, last + 1) of a tap: where i * stride + offset lies inside the fine map
-    cdef const Py_ssize_t[:, ::1] tap_z, tap_y, tap_x
 
     def __init__(self, fields):
         self.groups, self.parts, self.coarse_channels, self.fine_channels = fields.channels
@@ -29,13 +23,49 @@ cdef class WeightGradientPlan:
         self.block = fields.block
         self.blocks = fields.blocks
         self.chunks, self.chunk_blocks = fields.chunks
+        self.coarse_block, self.coarse_blocks, self.fine_block, self.fine_blocks = fields.channel_blocks
+
+
+cdef struct Share:
+    # What a task sums: channels of a group from a and b on, some taps, and blocks [first, last) of pixels in one chunk.
+    Py_ssize_t a, b, coarse_count, fine_count, group, taps, chunk, first, last
+
+
+cdef inline Share share_of(GradientPlan plan, Py_ssize_t task, Py_ssize_t tap_blocks) noexcept nogil:
+    cdef Share share
+    share.b = task % plan.fine_blocks * plan.fine_block
+    task //= plan.fine_blocks
+    share.a = task % plan.coarse_blocks * plan.coarse_block
+    task //= plan.coarse_blocks
+    share.taps = task % tap_blocks
+    task //= tap_blocks
+    share.group = task % plan.groups
+    share.chunk = task // plan.groups
+    share.coarse_count = min(plan.coarse_block, plan.coarse_channels - share.a)
+    share.fine_count = min(plan.fine_block, plan.fine_channels - share.b)
+    share.first = share.chunk * plan.chunk_blocks
+    share.last = min(share.first + plan.chunk_blocks, volume_of(plan.blocks))
+    return share
+
+
+cdef class WeightGradientPlan(GradientPlan):
+    """The same, tap by tap."""
+    cdef Py_ssize_t tap_block[4]       # taps of a task
+    cdef Py_ssize_t tap_blocks[4]
+    cdef Py_ssize_t coarse_offset, fine_offset, sums_offset
+    cdef bint coarse_in_place, fine_in_place, by_tap, along_lines, across_groups
+    # per axis: rows (offset, first coarse index, last + 1) of a tap: where i * stride + offset lies inside the fine map
+    cdef const Py_ssize_t[:, ::1] tap_z, tap_y, tap_x
+
+    def __init__(self, fields):
+        GradientPlan.__init__(self, fields)
         self.tap_block = fields.tap_block
         self.tap_blocks = fields.tap_blocks
-        self.coarse_block, self.coarse_blocks, self.fine_block, self.fine_blocks = fields.channel_blocks
         self.coarse_offset, self.fine_offset, self.sums_offset = fields.offsets
         self.coarse_in_place, self.fine_in_place = fields.in_place
         self.by_tap = fields.by_tap
         self.along_lines = fields.along_lines
+        self.across_groups = fields.across_groups
         self.tap_z, self.tap_y, self.tap_x = fields.tap_tables
 
 
@@ -177,28 +207,56 @@ cdef int add_tap_along_lines(WeightGradientPlan plan, const Py_ssize_t *t, const
     return 0
 
 
+cdef int add_tap_across_groups(WeightGradientPlan plan, const Py_ssize_t *t, const Box *box,
+                               const stored_t[:, :, :, :, :, :] coarse, const stored_t[:, :, :, :, :, :] fine,
+                               Py_ssize_t channel, Py_ssize_t channels, real_t[::1] work,
+                               Py_ssize_t sums) except -1 nogil:
+    # As add_tap, where each channel is a group of its own and meets only itself:
+    # work[sums + c] += sum over the box's pixels i of coarse[c, i] * fine[c, stride*i + offset[t]]
+    cdef Py_ssize_t line, n, z, y, x, fine_x
+    cdef Py_ssize_t at[4]
+    cdef const stored_t *coarse_line
+    cdef const stored_t *fine_line
+    cdef const stored_t *end
+    cdef real_t *last = &work[sums + channels - 1]
+    cdef Box valid = box[0]
+    if not clip_to_tap(plan, t, &valid):
+        return 0
+    x = valid.start[3]
+    fine_x = x * plan.stride[3] + plan.tap_x[t[3], 0]
+    for line in range(valid.size[0] * valid.size[1] * valid.size[2]):
+        unravel_box(line * valid.size[3], &valid, at)
+        n = at[0]
+        z = at[1] * plan.stride[1] + plan.tap_z[t[1], 0]
+        y = at[2] * plan.stride[2] + plan.tap_y[t[2], 0]
+        coarse_line = &coarse[n, channel, at[1], at[2], x, 0]
+        end = &coarse[n, channel + channels - 1, at[1], at[2], x + valid.size[3] - 1, 0]
+        fine_line = &fine[n, channel, z, y, fine_x, 0]
+        end = &fine[n, channel + channels - 1, z, y, fine_x + plan.stride[3] * (valid.size[3] - 1), 0]
+        dot_pixels(valid.size[3], <const real_t *>coarse_line, coarse.strides[4] // <Py_ssize_t>sizeof(stored_t),
+                   <const real_t *>fine_line, plan.stride[3] * (fine.strides[4] // <Py_ssize_t>sizeof(stored_t)),
+                   channels, &work[sums])
+    return 0
+
+
 cdef int weight_gradient_task(WeightGradientPlan plan, Py_ssize_t task, const stored_t[:, :, :, :, :, :] coarse,
                               const stored_t[:, :, :, :, :, :] fine, real_t[:, ::1] partial,
                               real_t[::1] work) except -1 nogil:
     # One block of taps and channels of one group, summed over one chunk of the pixels.
-    cdef Py_ssize_t b = task % plan.fine_blocks * plan.fine_block
-    cdef Py_ssize_t a = task // plan.fine_blocks % plan.coarse_blocks * plan.coarse_block
-    cdef Py_ssize_t rest = task // (plan.fine_blocks * plan.coarse_blocks), tap_blocks = volume_of(plan.tap_blocks)
-    cdef Py_ssize_t group = rest // tap_blocks % plan.groups
-    cdef Py_ssize_t chunk = rest // (tap_blocks * plan.groups)
-    cdef Py_ssize_t coarse_count = min(plan.coarse_block, plan.coarse_channels - a)
-    cdef Py_ssize_t fine_count = min(plan.fine_block, plan.fine_channels - b)
-    cdef Py_ssize_t blocks = volume_of(plan.blocks), all_taps = volume_of(plan.kernel)
+    cdef Share share = share_of(plan, task, volume_of(plan.tap_blocks))
+    cdef Py_ssize_t a = share.a, b = share.b, coarse_count = share.coarse_count, fine_count = share.fine_count
+    cdef Py_ssize_t group = share.group, chunk = share.chunk
+    cdef Py_ssize_t all_taps = volume_of(plan.kernel)
     cdef Py_ssize_t sums_size = plan.coarse_block * plan.fine_block, parts = plan.parts
     cdef Py_ssize_t block, k, tap, i, j, row, low, high
     cdef Py_ssize_t index[4]
     cdef Py_ssize_t t[4]
     cdef Box box, region, taps
-    unravel(rest % tap_blocks, plan.tap_blocks, index)
+    unravel(share.taps, plan.tap_blocks, index)
     taps = cut(index, plan.tap_block, plan.kernel)
     for k in range(plan.sums_offset, plan.sums_offset + volume(&taps) * sums_size):
         work[k] = 0
-    for block in range(chunk * plan.chunk_blocks, min((chunk + 1) * plan.chunk_blocks, blocks)):
+    for block in range(share.first, share.last):
         unravel(block, plan.blocks, index)
         box = cut(index, plan.block, plan.coarse_size)
         region = box
@@ -214,6 +272,12 @@ cdef int weight_gradient_task(WeightGradientPlan plan, Py_ssize_t task, const st
         else:
             scale(&region, 3, plan.stride[3], low, high, plan.fine_size[3])
         if volume(&region) == 0:
+            continue
+        if plan.across_groups:
+            for tap in range(volume(&taps)):
+                unravel_box(tap, &taps, t)
+                add_tap_across_groups(plan, t, &box, coarse, fine, b, fine_count, work,
+                                      plan.sums_offset + tap * sums_size)
             continue
         if plan.along_lines:
             pack_lines(coarse, &box, 1, group * plan.coarse_channels + a, coarse_count, work[plan.coarse_offset:])
