@@ -4,6 +4,7 @@ dispatch.py             which compiled variant is used, and its functions for ea
 plan.py                 how the work is cut, from shapes alone: sizes and helpers
   taps.py                 which output meets which pixel through which tap; the order of weights
   plan_correlation.py     a forward pass or an input gradient
+  plan_few_channels.py    the same with few channels
   plan_weight_gradient.py a weight gradient
 engine.pyx              the loops, compiled once per instruction set (portable, x86_64_v2, _v3, _v4):
   pixels.pxi              blocks of pixels, and packing them
@@ -11,13 +12,14 @@ engine.pyx              the loops, compiled once per instruction set (portable, 
   packed_weight.pxi       its weights
   correlation.pxi         computed across target channels, with the register tile
   karatsuba.pxi           the same with outputs in pairs: three products for four
-  lines.pxi               the same along lines of pixels, for single target channels
+  lines.pxi               the same along lines of pixels, for few target channels
+  groups.pxi              the same across groups, for few channels in each
   karatsuba_gradient.pxi  weight gradients with taps in pairs
   columns_gradient.pxi    weight gradients as products with columns of taps
   weight_gradient.pxi     weight gradients tap by tap: complex numbers, single channels, infinities
 tile.h, tile_body.h     the register tile
 karatsuba.h, _body.h    what pairs need beside it
-lines.h, _body.h        the weighted sum of lines
+lines.h, _body.h        weighted sums of lines, or of pixels
 transpose.h, _body.h    channels side by side from lines of pixels, and back
 storage.h               float16 and bfloat16
 platform.h              what the processor and the build can do
@@ -41,7 +43,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import plan, plan_correlation, plan_weight_gradient, taps
+from . import plan, plan_correlation, plan_few_channels, plan_weight_gradient, taps
 from .dispatch import ARITHMETIC, Arithmetic, available_instruction_sets, engine, instruction_set
 
 if TYPE_CHECKING:
@@ -80,13 +82,16 @@ def _weight(array: Array, groups: int, stored: np.dtype[Any]) -> Array:
     return array.reshape(shape).view(stored)
 
 
+def _side_by_side(array: Array, arithmetic: Arithmetic) -> bool:
+    """Whether the parts of the channels of a six-axis map follow each other."""
+    return array.strides[1] == arithmetic.parts * arithmetic.stored.itemsize and (
+        arithmetic.parts == 1 or array.strides[5] == arithmetic.stored.itemsize
+    )
+
+
 def _in_place(array: Array, arithmetic: Arithmetic) -> bool:
     """Whether the channels of a six-axis map lie side by side as the tile reads them."""
-    return (
-        arithmetic.real == arithmetic.stored
-        and array.strides[1] == arithmetic.parts * arithmetic.real.itemsize
-        and (arithmetic.parts == 1 or array.strides[5] == arithmetic.real.itemsize)
-    )
+    return arithmetic.real == arithmetic.stored and _side_by_side(array, arithmetic)
 
 
 def _scratch(size: int, dtype: np.dtype[Any]) -> Array:
@@ -116,8 +121,7 @@ def _correlation_plan(
     groups: int,
     source_channels: int,
     target_channels: int,
-    in_place: bool,
-    channels_last: bool,
+    side_by_side: tuple[bool, bool],
     finite: bool,
     dtype: str,
 ) -> tuple[Any, object, bool, int]:
@@ -127,21 +131,20 @@ def _correlation_plan(
     if not all(direction.phases for direction in directions):
         return None, None, True, 0
     parts = arithmetic.parts
-    fields = plan_correlation.correlation(
-        directions,
-        batch,
-        groups,
-        parts,
-        source_channels // groups * parts,
-        target_channels // groups * parts,
-        in_place,
-        channels_last,
-        finite
-        and plan_correlation.few_channels(
-            directions, source_channels // groups * parts, target_channels // groups * parts, arithmetic.tile
-        ),
-        arithmetic.tile,
-    )
+    channels = source_channels // groups * parts, target_channels // groups * parts
+    shapes = directions, batch, groups, parts, *channels
+    in_memory = arithmetic.real == arithmetic.stored
+    if side_by_side[1] and plan_few_channels.small_groups(directions, groups, *channels, arithmetic.tile):
+        fields = plan_few_channels.across_groups(*shapes, in_memory and side_by_side[0], arithmetic.tile)
+    elif finite and plan_few_channels.few_channels(directions, *channels, arithmetic.tile):
+        fields = plan_few_channels.along_lines(*shapes, arithmetic.tile)
+    else:
+        fields = plan_correlation.correlation(
+            *shapes,
+            in_memory and side_by_side[0] and source_channels // groups > 16,
+            in_memory and side_by_side[1],
+            arithmetic.tile,
+        )
     return (
         engine.CorrelationPlan(fields),
         fields.packing(),
@@ -188,8 +191,7 @@ def _correlate(
         groups,
         source.shape[1],
         target.shape[1],
-        source.shape[1] // groups > 16 and _in_place(source_map, arithmetic),
-        _in_place(target_map, arithmetic),
+        (_side_by_side(source_map, arithmetic), _side_by_side(target_map, arithmetic)),
     )
 
     def pack(finite: bool) -> tuple[Any, int, Array, bool]:
@@ -199,13 +201,11 @@ def _correlate(
         if found is None:
             # (group, coarse, fine, ...): the target of a scatter is the fine map
             weights = _weight(weight, groups, stored)
+            weights = weights.swapaxes(1, 2) if scatters else weights
+            if cut.group_lanes:  # the target channels of all groups, one after the other
+                weights = weights.reshape(1, -1, *weights.shape[2:])
             packed = _scratch(cut.packed_size, real)
-            found = (
-                packed,
-                arithmetic.pack_weight(
-                    cut, weights.swapaxes(1, 2) if scatters else weights, conjugate, packed, threads_used
-                ),
-            )
+            found = packed, arithmetic.pack_weight(cut, weights, conjugate, packed, threads_used)
             if prepared is not None:
                 prepared[packing, conjugate, dtype] = found
         return cut, threads_used, *found

@@ -381,6 +381,8 @@ cdef int correlate_task(CorrelationPlan plan, Py_ssize_t task, const stored_t[:,
                         stored_t[:, :, :, :, :, :] target, real_t[::1] work) except -1 nogil:
     if plan.along_lines:
         return lines_task(plan, task, source, packed, bias, target, work)
+    if plan.group_lanes:
+        return groups_task(plan, task, source, packed, bias, target, work)
     return tiles_task(plan, task, source, packed, finite, bias, target, work)
 
 

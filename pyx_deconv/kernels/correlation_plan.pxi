@@ -25,6 +25,7 @@ cdef class CorrelationPlan:
     cdef Py_ssize_t fan_bases[3]
     cdef bint in_place, merges, pairs, channels_last
     cdef readonly bint along_lines     # computed by lines.pxi
+    cdef readonly Py_ssize_t group_lanes    # computed by groups.pxi: target channels of a group; else 0
     cdef Py_ssize_t zeros
     cdef readonly Py_ssize_t tasks, work_size, packed_size
     # per axis: rows (first output, outputs, first slot, last + 1, first element, last + 1) of a phase; the offset of a
@@ -57,6 +58,7 @@ cdef class CorrelationPlan:
         self.zeros, self.sums_offset, self.values_offset, self.products_offset = fields.offsets
         self.in_place = fields.in_place
         self.along_lines = fields.along_lines
+        self.group_lanes = fields.group_lanes
         self.merges = fields.merges
         self.phase_z, self.phase_y, self.phase_x = fields.phase_tables
         self.tap_z, self.tap_y, self.tap_x = fields.tap_tables

@@ -55,6 +55,7 @@ class CorrelationFields:
     offsets: tuple[int, int, int, int]
     in_place: bool
     along_lines: bool
+    group_lanes: int  # target channels of a group where vectors run across groups, else 0
     merges: bool  # whether the taps of a phase along x meet neighbours in the source
     paired: Shape  # 1 for an axis whose outputs are computed in pairs
     phase_tables: tuple[
@@ -81,16 +82,6 @@ def reach(pixels: int, step: int, taps: list[Tap], tap_block: int) -> int:
     return (pixels - 1) * step + 1 + max(max(offsets) - min(offsets) for offsets in blocks) if taps else 0
 
 
-def few_channels(
-    directions: tuple[Direction, ...], source_channels: int, target_channels: int, tile: Tile
-) -> bool:
-    """Whether the target has so few channels that vectors along its lines are better filled."""
-    line = max((phase.outputs for phase in directions[-1].phases), default=0)
-    if 4 * target_channels > tile.lanes or 2 * line < tile.lanes:
-        return False
-    return not any(fans(directions, source_channels, target_channels, tile)[1])
-
-
 def correlation(
     directions: tuple[Direction, ...],
     batch: int,
@@ -100,22 +91,23 @@ def correlation(
     target_channels: int,
     in_place: bool,
     channels_last: bool,
-    along_lines: bool,
     tile: Tile,
+    one_by_one: bool = False,
 ) -> CorrelationFields:
-    """Cut one correlation with a phase or more along each axis. Channels are a group's, counted in parts."""
-    if along_lines:  # one target channel at a time
-        in_place, tile = False, tile._replace(lanes=1, unit=1)
+    """Cut one correlation with a phase or more along each axis. Channels are a group's, counted in parts.
+
+    ``one_by_one``: with neither phases side by side nor outputs in pairs.
+    """
     spatial = (*(ABSENT,) * (3 - len(directions)), *directions)
     fan: tuple[Fan | None, ...] = (None,) * 3
-    if not along_lines and parts == 1:
+    if not one_by_one and parts == 1:
         spatial, fan = fans(spatial, source_channels, target_channels, tile)
     z, y, x = spatial
     fan_sizes = tuple(each.size if each else 1 for each in fan)
     target_channels *= prod(fan_sizes)
     # Where phases are side by side, a bright one would hide what a dim one loses.
     exact = tile.itemsize > 4 or parts > 1 or prod(fan_sizes) > 1
-    paired = (False,) * 3 if along_lines else pairs(spatial, batch, source_channels, target_channels, exact)
+    paired = (False,) * 3 if one_by_one else pairs(spatial, batch, source_channels, target_channels, exact)
     ordered = list(map(slots, spatial, paired))
     taps_of = [made.taps[: made.firsts[-1]] for made in ordered]
     low = (0, *(min((offset for _, offset in taps), default=0) for taps in taps_of))
@@ -136,9 +128,7 @@ def correlation(
     values = plan.VALUES_BYTES // tile.itemsize
     # What is packed should serve many products, and the phases along x are stored side by side.
     phase_block = 1
-    if along_lines:
-        phase_block = even(phases, 16)
-    elif not in_place:
+    if not in_place:
         phase_block = max(size for size in range(1, 9) if len(x.phases) % size == 0)
         if points == 1 and phase_block == len(x.phases):
             phase_block *= max(size for size in range(1, 8 // phase_block + 1) if len(y.phases) % size == 0)
@@ -156,11 +146,10 @@ def correlation(
     if points > 1:
         most = min(most, values // (points * channel_block))
     units = tuple(map(ceil_div, target_size, unit))
-    cut_pixels = pixel_block if along_lines else compact_block
 
     def too_few() -> bool:
         return (
-            prod(blocks_of(units, cut_pixels(units, most)))
+            prod(blocks_of(units, compact_block(units, most)))
             * groups
             * ceil_div(phases, phase_block)
             * ceil_div(lanes, channel_block)
@@ -173,7 +162,7 @@ def correlation(
         most //= 2
     while too_few() and phase_block > 1:
         phase_block = 1
-    block = tuple(a * b for a, b in zip(cut_pixels(units, max(1, most)), unit, strict=True))
+    block = tuple(a * b for a, b in zip(compact_block(units, max(1, most)), unit, strict=True))
 
     # As many source channels at a time as a row of tiles holds in L1, over all the taps of a phase.
     depth = min(source_channels, max(16, plan.ROWS_BYTES // (tile.itemsize * tile.rows * taps_of_a_phase)))
@@ -184,16 +173,14 @@ def correlation(
         budget = plan.PACKED_BYTES // tile.itemsize
         while True:
             spans = list(map(reach, block[1:], source_step[1:], taps_of, tap_block[1:]))
-            if along_lines:  # with what lies beside the source
-                spans[2] = x.source_step * (block[3] + (high[3] - low[3]) // x.source_step)
             region = block[0] * prod(spans)
             if region * min(depth, 16) <= budget or prod(block) <= tile.rows * prod(unit):
                 break
-            if phases == 1 and not along_lines and prod(block) <= 64 and prod(tap_block) > 16:
+            if phases == 1 and prod(block) <= 64 and prod(tap_block) > 16:
                 tap_block = pixel_block(kernel, prod(tap_block) // 2)
             else:
                 most = prod(block) // prod(unit) // 2
-                block = tuple(a * b for a, b in zip(cut_pixels(units, most), unit, strict=True))
+                block = tuple(a * b for a, b in zip(compact_block(units, most), unit, strict=True))
         depth = min(depth, budget // max(1, region))
     depth = even(source_channels, depth, parts)
 
@@ -250,7 +237,8 @@ def correlation(
         channel_blocks=(channel_block, channel_blocks, depth, pair_depth),
         offsets=(zeros, sums_offset, values_offset, products_offset),
         in_place=in_place,
-        along_lines=along_lines,
+        along_lines=False,
+        group_lanes=0,
         merges=merges,
         paired=tuple(map(int, (False, *paired))),
         phase_tables=three(map(phase_table, spatial, ordered)),
