@@ -233,10 +233,10 @@ def test_scratch_memory_is_bounded(layer, in_place, dtype):
     itemsize = kernels.ARITHMETIC[dtype].real.itemsize
     cuts = [
         kernels._correlation_plan(
-            scatters, axes, batch, groups, *channels, in_place, *layout, finite, dtype
+            scatters, axes, batch, groups, *channels, (in_place, other), contiguous, finite, dtype
         )[0]
         for scatters, channels in ((True, (coarse, fine)), (False, (fine, coarse)))
-        for *layout, finite in itertools.product((True, False), repeat=3)
+        for other, contiguous, finite in itertools.product((True, False), repeat=3)
     ]
     weight_bytes = coarse * fine // groups * np.prod(kernel) * np.dtype(dtype).itemsize
     for way in ("pair_gradient", "columns_gradient", "weight_gradient"):

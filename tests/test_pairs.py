@@ -28,7 +28,7 @@ from hypothesis import strategies as st
 
 import pyx_deconv as pxd
 from pyx_deconv import kernels
-from pyx_deconv.kernels import plan_correlation, plan_weight_gradient
+from pyx_deconv.kernels import plan_correlation, plan_few_channels, plan_weight_gradient
 
 FLOAT, DOUBLE = np.dtype(np.float32), np.dtype(np.float64)
 IN_PAIRS = [FLOAT, *drawing.STORED]
@@ -131,7 +131,7 @@ def forced(axes):
     with plans.new_plans() as patch:
         for module in (plan_correlation, plan_weight_gradient):
             patch.setattr(module, "pairs", lambda *shapes: (False,) * 3 if shapes[-1] else axes)
-        patch.setattr(plan_correlation, "few_channels", lambda *shapes: False)  # they have a way of their own
+        patch.setattr(plan_few_channels, "few_channels", lambda *shapes: False)  # they have a way of their own
         yield
 
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 import pyx_deconv as pxd
 from pyx_deconv import kernels
-from pyx_deconv.kernels import plan_correlation, plan_weight_gradient, taps
+from pyx_deconv.kernels import plan_correlation, plan_few_channels, plan_weight_gradient, taps
 
 FLOAT = np.dtype(np.float32)
 REAL = [FLOAT, np.dtype(np.float64), *drawing.STORED]
@@ -90,7 +90,9 @@ def forced_fans():
         )
 
     with plans.new_plans() as patch:
-        patch.setattr(plan_correlation, "fans", every)
+        for module in (plan_correlation, plan_few_channels):
+            patch.setattr(module, "fans", every)
+        patch.setattr(plan_few_channels, "PRODUCTS", 0)
         yield sizes
 
 

@@ -5,6 +5,7 @@ plan.py                 how the work is cut, from shapes alone: sizes and helper
   taps.py                 which output meets which pixel through which tap; the order of weights
   plan_correlation.py     a forward pass or an input gradient
   plan_columns.py         the same for few pixels
+  plan_few_channels.py    the same with few channels
   plan_weight_gradient.py a weight gradient
 engine.pyx              the loops, compiled once per instruction set (portable, x86_64_v2, _v3, _v4):
   pixels.pxi              blocks of pixels, and packing them
@@ -12,14 +13,16 @@ engine.pyx              the loops, compiled once per instruction set (portable, 
   packed_weight.pxi       its weights
   correlation.pxi         computed across target channels, with the register tile
   karatsuba.pxi           the same with outputs in pairs: three products for four
-  lines.pxi               the same along lines of pixels, for single target channels
+  across.pxi              computed with pixels in the lanes of the tile, where lines are contiguous
+  lines.pxi               the same along lines of pixels, for few target channels
+  groups.pxi              the same across groups, for few channels in each
   columns.pxi             the same for few pixels, whose weight is taken as it lies
   karatsuba_gradient.pxi  weight gradients with taps in pairs
   columns_gradient.pxi    weight gradients as one product of all taps
   weight_gradient.pxi     weight gradients tap by tap: complex numbers, few or single channels, infinities
 tile.h, tile_body.h     the register tile
 karatsuba.h, _body.h    what pairs need beside it
-lines.h, _body.h        the weighted sum of lines
+lines.h, _body.h        weighted sums of lines, or of pixels
 transpose.h, _body.h    channels side by side from lines of pixels, and back
 columns.h, _body.h      what few pixels need beside it
 storage.h               float16 and bfloat16
@@ -44,7 +47,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from . import plan, plan_columns, plan_correlation, plan_weight_gradient, taps
+from . import (
+    plan,
+    plan_across,
+    plan_columns,
+    plan_correlation,
+    plan_few_channels,
+    plan_weight_gradient,
+    taps,
+)
 from .dispatch import ARITHMETIC, Arithmetic, available_instruction_sets, engine, instruction_set
 
 if TYPE_CHECKING:
@@ -93,13 +104,16 @@ def _weight(array: Array, groups: int, stored: np.dtype[Any]) -> Array:
     return seen if seen.dtype is stored else seen.view(stored)
 
 
+def _side_by_side(array: Array, arithmetic: Arithmetic) -> bool:
+    """Whether the parts of the channels of a six-axis map follow each other."""
+    return array.strides[1] == arithmetic.parts * arithmetic.stored.itemsize and (
+        arithmetic.parts == 1 or array.strides[5] == arithmetic.stored.itemsize
+    )
+
+
 def _in_place(array: Array, arithmetic: Arithmetic) -> bool:
     """Whether the channels of a six-axis map lie side by side as the tile reads them."""
-    return (
-        arithmetic.real == arithmetic.stored
-        and array.strides[1] == arithmetic.parts * arithmetic.real.itemsize
-        and (arithmetic.parts == 1 or array.strides[5] == arithmetic.real.itemsize)
-    )
+    return arithmetic.real == arithmetic.stored and _side_by_side(array, arithmetic)
 
 
 def aligned(size: int, dtype: np.dtype[Any]) -> Array:
@@ -129,8 +143,7 @@ def _correlation_plan(
     groups: int,
     source_channels: int,
     target_channels: int,
-    in_place: bool,
-    channels_last: bool,
+    side_by_side: tuple[bool, bool],
     lines_contiguous: bool,
     finite: bool,
     dtype: str,
@@ -141,30 +154,24 @@ def _correlation_plan(
     if not all(direction.phases for direction in directions):
         return None, None, True, 0
     parts = arithmetic.parts
-    along_lines = finite and plan_correlation.few_channels(
-        directions, source_channels // groups * parts, target_channels // groups * parts, arithmetic.tile
-    )
-    across = (
-        finite
-        and lines_contiguous
-        and not along_lines
-        and plan_correlation.across_pixels(
-            directions, batch, source_channels // groups, target_channels // groups, arithmetic.tile
+    channels = source_channels // groups * parts, target_channels // groups * parts
+    shapes = directions, batch, groups, parts, *channels
+    in_memory = arithmetic.real == arithmetic.stored
+    if side_by_side[1] and plan_few_channels.small_groups(directions, groups, *channels, arithmetic.tile):
+        fields = plan_few_channels.across_groups(*shapes, in_memory and side_by_side[0], arithmetic.tile)
+    elif finite and plan_few_channels.few_channels(directions, *channels, arithmetic.tile):
+        fields = plan_few_channels.along_lines(*shapes, arithmetic.tile)
+    elif (
+        finite and lines_contiguous and plan_across.across_pixels(directions, batch, *channels, arithmetic.tile)
+    ):
+        fields = plan_across.across(directions, batch, groups, *channels, arithmetic.tile)
+    else:
+        fields = plan_correlation.correlation(
+            *shapes,
+            in_memory and side_by_side[0] and source_channels // groups > 16,
+            in_memory and side_by_side[1],
+            arithmetic.tile,
         )
-    )
-    fields = plan_correlation.correlation(
-        directions,
-        batch,
-        groups,
-        parts,
-        source_channels // groups * parts,
-        target_channels // groups * parts,
-        in_place,
-        channels_last,
-        along_lines,
-        across,
-        arithmetic.tile,
-    )
     return (
         engine.CorrelationPlan(fields),
         fields.packing(),
@@ -301,8 +308,7 @@ def _correlation(
         groups,
         channels,
         channels_out,
-        channels // groups > 16 and _in_place(source, arithmetic),
-        _in_place(target, arithmetic),
+        (_side_by_side(source, arithmetic), _side_by_side(target, arithmetic)),
         parts == 1 and source.strides[4] == target.strides[4] == stored.itemsize,
     )
     cut, packing, gaps, multiplications = _correlation_plan(*shapes, True, dtype)
@@ -321,13 +327,12 @@ def _correlation(
         if found is None:
             # (group, coarse, fine, ...): the target of a scatter is the fine map
             weights = _weight(weight, groups, stored)
+            weights = weights.swapaxes(1, 2) if scatters else weights
+            if cut.group_lanes:  # the target channels of all groups, one after the other
+                weights = weights.reshape(1, -1, *weights.shape[2:])
             packed = aligned(cut.packed_size, real)
             finite = arithmetic.pack_weight(
-                cut,
-                weights.swapaxes(1, 2) if scatters else weights,
-                conjugate,
-                packed,
-                _worth(threads, cut.tasks, multiplications),
+                cut, weights, conjugate, packed, _worth(threads, cut.tasks, multiplications)
             )
             found = packed, finite
             if prepared is not None:

@@ -291,6 +291,8 @@ cdef int correlate_task(CorrelationPlan plan, Py_ssize_t task, const stored_t[:,
                         stored_t[:, :, :, :, :, :] target, real_t[::1] work) except -1 nogil:
     if plan.along_lines:
         lines_task(plan, task, source, packed, bias, target, work)
+    elif plan.group_lanes:
+        groups_task(plan, task, source, packed, bias, target, work)
     elif plan.across:
         across_task(plan, task, source, packed, bias, target, work)
     else:

@@ -28,6 +28,7 @@ cdef class CorrelationPlan:
     cdef readonly bint across          # computed by across.pxi
     cdef bint streams                  # the target is larger than the caches
     cdef Py_ssize_t line, plane, row   # there, from one line, plane, channel of sums to the next
+    cdef readonly Py_ssize_t group_lanes    # computed by groups.pxi: target channels of a group; else 0
     cdef Py_ssize_t zeros
     cdef readonly Py_ssize_t tasks, work_size, packed_size
     # per axis: rows (first output, outputs, first slot, last + 1, first element, last + 1) of a phase; the offset of a
@@ -63,6 +64,7 @@ cdef class CorrelationPlan:
         self.across = fields.across
         self.streams = fields.streams
         self.line, self.plane, self.row = fields.sums_steps
+        self.group_lanes = fields.group_lanes
         self.merges = fields.merges
         self.phase_z, self.phase_y, self.phase_x = fields.phase_tables
         self.tap_z, self.tap_y, self.tap_x = fields.tap_tables

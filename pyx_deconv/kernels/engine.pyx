@@ -16,8 +16,9 @@ outputs of that phase, step = s, source_step = 1); a convolution is one (step = 
 everything below is real arithmetic. Channels are counted in parts: channel 2*c + 1 is the imaginary part of c.
 
 Both have ways of their own for pairs of neighbouring outputs or taps, with fewer multiplications (``karatsuba.pxi``,
-``karatsuba_gradient.pxi``), for few channels (``lines.pxi``, ``columns_gradient.pxi``), and ``correlate`` for few pixels
-with a large weight (``columns.pxi``).
+``karatsuba_gradient.pxi``), for few channels (``lines.pxi``, ``groups.pxi``, ``columns_gradient.pxi``), and
+``correlate`` for pixels in the lanes of the tile (``across.pxi``) and for few pixels with a large weight
+(``columns.pxi``).
 
 The tile takes pointers. Wherever one is handed over, the end of what it may touch is looked up as well (``end``,
 otherwise unused), so that a build with bounds checks sees it.
@@ -106,14 +107,31 @@ cdef extern from "karatsuba.h" nogil:
     int all_finite_double(const double *values, Py_ssize_t size)
 
 cdef extern from "lines.h" nogil:
-    void add_lines_float(Py_ssize_t count, const float **lines, const float *weights, Py_ssize_t width, float *sums)
+    void add_lines_float(Py_ssize_t rows, Py_ssize_t count, const float *lines, const Py_ssize_t *offsets,
+                         const float *weights, Py_ssize_t weights_step, Py_ssize_t width, bint add, float *sums,
+                         Py_ssize_t sums_step)
+    void add_lines_double(Py_ssize_t rows, Py_ssize_t count, const double *lines, const Py_ssize_t *offsets,
+                          const double *weights, Py_ssize_t weights_step, Py_ssize_t width, bint add, double *sums,
+                          Py_ssize_t sums_step)
+    void add_groups_float(Py_ssize_t count, const float **pixels, Py_ssize_t pixel_step, const float **weights,
+                          Py_ssize_t width, Py_ssize_t channels, const float *bias, float *target,
+                          Py_ssize_t target_step)
+    void add_groups_double(Py_ssize_t count, const double **pixels, Py_ssize_t pixel_step, const double **weights,
+                           Py_ssize_t width, Py_ssize_t channels, const double *bias, double *target,
+                           Py_ssize_t target_step)
+    void join_float(Py_ssize_t count, const float *lines, Py_ssize_t line_step, Py_ssize_t width, float shift,
+                    float *target)
+    void join_double(Py_ssize_t count, const double *lines, Py_ssize_t line_step, Py_ssize_t width, double shift,
+                     double *target)
+    void separate_float(Py_ssize_t count, const float *source, Py_ssize_t width, float *lines, Py_ssize_t line_step)
+    void separate_double(Py_ssize_t count, const double *source, Py_ssize_t width, double *lines,
+                         Py_ssize_t line_step)
     float dot_lines_float(Py_ssize_t count, const float **x, const float **y, Py_ssize_t width)
     double dot_lines_double(Py_ssize_t count, const double **x, const double **y, Py_ssize_t width)
     void dot_pixels_float(Py_ssize_t count, const float *x, Py_ssize_t x_step, const float *y, Py_ssize_t y_step,
                           Py_ssize_t width, float *sums)
     void dot_pixels_double(Py_ssize_t count, const double *x, Py_ssize_t x_step, const double *y, Py_ssize_t y_step,
                            Py_ssize_t width, double *sums)
-    void add_lines_double(Py_ssize_t count, const double **lines, const double *weights, Py_ssize_t width, double *sums)
 
 cdef extern from "columns.h" nogil:
     void cut_into_panels_float(const float *row, Py_ssize_t count, Py_ssize_t ahead, float *panels,
@@ -128,6 +146,7 @@ cdef enum:
     TURNED = 32         # channels and pixels that are transposed at a time on their way out
     MAX_TOGETHER = 8    # phases whose outputs are stored side by side
     STREAMED = 1024     # elements that are assembled before they are streamed
+    MAX_PHASES = 64     # the same along lines of pixels
 
 tile_rows = TILE_ROWS
 tile_bytes = TILE_BYTES
@@ -287,12 +306,38 @@ cdef inline int all_finite(const real_t *values, Py_ssize_t size) noexcept nogil
         return all_finite_double(values, size)
 
 
-cdef inline void add_lines(Py_ssize_t count, const real_t **lines, const real_t *weights, Py_ssize_t width,
-                           real_t *sums) noexcept nogil:
+cdef inline void add_lines(Py_ssize_t rows, Py_ssize_t count, const real_t *lines, const Py_ssize_t *offsets,
+                           const real_t *weights, Py_ssize_t weights_step, Py_ssize_t width, bint add, real_t *sums,
+                           Py_ssize_t sums_step) noexcept nogil:
     if real_t is float:
-        add_lines_float(count, lines, weights, width, sums)
+        add_lines_float(rows, count, lines, offsets, weights, weights_step, width, add, sums, sums_step)
     else:
-        add_lines_double(count, lines, weights, width, sums)
+        add_lines_double(rows, count, lines, offsets, weights, weights_step, width, add, sums, sums_step)
+
+
+cdef inline void add_groups(Py_ssize_t count, const real_t **pixels, Py_ssize_t pixel_step, const real_t **weights,
+                            Py_ssize_t width, Py_ssize_t channels, const real_t *bias, real_t *target,
+                            Py_ssize_t target_step) noexcept nogil:
+    if real_t is float:
+        add_groups_float(count, pixels, pixel_step, weights, width, channels, bias, target, target_step)
+    else:
+        add_groups_double(count, pixels, pixel_step, weights, width, channels, bias, target, target_step)
+
+
+cdef inline void join(Py_ssize_t count, const real_t *lines, Py_ssize_t line_step, Py_ssize_t width, real_t shift,
+                      real_t *target) noexcept nogil:
+    if real_t is float:
+        join_float(count, lines, line_step, width, shift, target)
+    else:
+        join_double(count, lines, line_step, width, shift, target)
+
+
+cdef inline void separate(Py_ssize_t count, const real_t *source, Py_ssize_t width, real_t *lines,
+                          Py_ssize_t line_step) noexcept nogil:
+    if real_t is float:
+        separate_float(count, source, width, lines, line_step)
+    else:
+        separate_double(count, source, width, lines, line_step)
 
 
 cdef inline real_t dot_lines(Py_ssize_t count, const real_t **x, const real_t **y, Py_ssize_t width) noexcept nogil:
@@ -343,6 +388,7 @@ include "correlation_plan.pxi"
 include "packed_weight.pxi"
 include "storing.pxi"
 include "lines.pxi"
+include "groups.pxi"
 include "across.pxi"
 include "karatsuba.pxi"
 include "correlation.pxi"

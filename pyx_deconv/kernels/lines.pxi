@@ -2,101 +2,176 @@
 #
 # The source lies packed as [channel][line of the region][x modulo source_step][x // source_step], so that the
 # pixels that a line of the target meets through one tap follow each other. Zeros stand in beside the source:
-# infinite weights, which would make NaN of them, are left to correlation.pxi.
+# infinite weights, which would make NaN of them, are left to correlation.pxi. Sums are whole vectors: those behind
+# the end of a line are of whatever lies behind the lines of the source, and never stored.
 
 
-cdef inline void line_region(CorrelationPlan plan, const Box *task, Box *region) noexcept nogil:
-    # What the task's pixels reach: along z and y within the source, along x also beside it.
-    cdef int axis
-    region[0] = task[0]
-    for axis in range(1, 3):
-        scale(region, axis, plan.source_step[axis], plan.low[axis], plan.high[axis], plan.source_size[axis])
-    region.start[3] = task.start[3] * plan.source_step[3] + plan.low[3]
-    region.size[3] = task.size[3] + (plan.high[3] - plan.low[3]) // plan.source_step[3]
+cdef struct Phases:
+    # The phases of a task: all those along x and some along z and y, or some of those along x.
+    Py_ssize_t lines            # of phases along z and y
+    Py_ssize_t first_line
+    Py_ssize_t count            # along x
+    Py_ssize_t together         # how many of them are interleaved
+    Py_ssize_t step             # from one output to the next, of those that are
+    Py_ssize_t width[MAX_PHASES]
+    Py_ssize_t first[MAX_PHASES]
 
 
-cdef inline int flush_lines(CorrelationPlan plan, Py_ssize_t count, const real_t **lines, const Py_ssize_t *offsets,
-                            const real_t[::1] packed, Py_ssize_t group, Py_ssize_t width, real_t[::1] work,
-                            Py_ssize_t sums, Py_ssize_t pixels) except -1 nogil:
-    # The gathered lines, weighted for each target channel in turn.
-    cdef Py_ssize_t m, i, panel_size = plan.slots * plan.source_channels
-    cdef real_t weights[MAX_SEGMENTS]
-    cdef const real_t *end
-    for m in range(plan.target_channels if count else 0):
-        for i in range(count):
-            weights[i] = packed[(group * plan.target_channels + m) * panel_size + offsets[i]]
-        end = &work[sums + m * pixels + width - 1]
-        add_lines(count, lines, weights, width, &work[sums + m * pixels])
-    return 0
+cdef inline Py_ssize_t whole_vectors(Py_ssize_t width, size_t itemsize) noexcept nogil:
+    cdef Py_ssize_t lanes = TILE_BYTES // 2 // itemsize
+    return (width + lanes - 1) // lanes * lanes
 
 
-cdef int correlate_lines(CorrelationPlan plan, Py_ssize_t phase, const Box *task, const Box *region,
-                         Py_ssize_t group, Py_ssize_t channel, Py_ssize_t depth, const real_t[::1] packed,
-                         real_t[::1] work, Py_ssize_t sums) except -1 nogil:
-    # work[sums + (m * pixels of the phase + pixel)] += the channels [channel, channel + depth) of this phase's taps
-    cdef Py_ssize_t step = plan.source_step[3], width = region.size[3]
-    cdef Py_ssize_t line_size = width * step
+cdef inline Phases phases_of(CorrelationPlan plan, Py_ssize_t first, const Box *task) noexcept nogil:
+    # Those of a task from the first on.
+    cdef Phases phases
+    cdef Py_ssize_t last = min(first + plan.phase_block, plan.phases), p, k
+    cdef bint dense
+    phases.count = min(plan.phase_count[3], last - first)
+    phases.first_line = first // plan.phase_count[3]
+    phases.lines = (last - first) // phases.count
+    dense = phases.count == plan.target_step[3]
+    for p in range(phases.count):
+        k = first % plan.phase_count[3] + p
+        phases.width[p] = max(0, min(task.size[3], plan.phase_x[k, 1] - task.start[3]))
+        phases.first[p] = plan.phase_x[k, 0] + task.start[3] * plan.target_step[3]
+        dense = dense and phases.first[p] == phases.first[0] + p
+    phases.together = phases.count if dense else 1
+    phases.step = 1 if dense else plan.target_step[3]
+    return phases
+
+
+cdef int list_lines(CorrelationPlan plan, Py_ssize_t first_phase, Py_ssize_t phases, const Box *region,
+                    Py_ssize_t group, Py_ssize_t channel, Py_ssize_t depth, const real_t[::1] packed,
+                    real_t[::1] work, Py_ssize_t *starts) except -1 nogil:
+    # What a line of the target sums: where lines of the source lie, seen from the first that it reaches, at
+    # values_offset; their weights, for one target channel after the other, at products_offset. Those of a phase begin
+    # at starts[phase].
+    cdef Py_ssize_t step = plan.source_step[3], line_size = region.size[3] * step
     cdef Py_ssize_t channel_size = region.size[0] * region.size[1] * region.size[2] * line_size
-    cdef Py_ssize_t n, z, y, source_z, source_y, tz, ty, tx, c, count, tap, shift, first, line = sums
+    cdef Py_ssize_t panel = plan.slots * plan.source_channels, total = plan.slots * plan.depth_block
+    cdef Py_ssize_t i, tz, ty, tx, c, m, shift, count = 0
     cdef Py_ssize_t index[4]
-    cdef Py_ssize_t offsets[MAX_SEGMENTS]
-    cdef const real_t *lines[MAX_SEGMENTS]
+    cdef Py_ssize_t *offsets = <Py_ssize_t *>&work[plan.values_offset]
     cdef const real_t *end
-    cdef Box box
-    if not phase_box(plan, phase, task, index, &box):
-        return 0
-    for n in range(box.size[0]):
-        for z in range(box.start[1], box.start[1] + box.size[1]):
-            for y in range(box.start[2], box.start[2] + box.size[2]):
-                count = 0
-                for tz in range(plan.phase_z[index[1], 2], plan.phase_z[index[1], 3]):
-                    source_z = z * plan.source_step[1] + plan.tap_z[tz, 0]
-                    if not 0 <= source_z < plan.source_size[1]:
-                        continue
-                    for ty in range(plan.phase_y[index[2], 2], plan.phase_y[index[2], 3]):
-                        source_y = y * plan.source_step[2] + plan.tap_y[ty, 0]
-                        if not 0 <= source_y < plan.source_size[2]:
-                            continue
-                        for tx in range(plan.phase_x[index[3], 2], plan.phase_x[index[3], 3]):
-                            shift = plan.tap_x[tx, 0] - plan.low[3]
-                            tap = slot_of(plan, tz, ty, tx)
-                            first = plan.zeros + shift % step * width + shift // step + line_size * (
-                                (n * region.size[1] + source_z - region.start[1]) * region.size[2]
-                                + source_y - region.start[2])
-                            for c in range(depth):
-                                lines[count] = &work[first + c * channel_size]
-                                end = &work[first + c * channel_size + box.size[3] - 1]
-                                offsets[count] = tap * plan.source_channels + channel + c
-                                count += 1
-                                if count == MAX_SEGMENTS:
-                                    flush_lines(plan, count, lines, offsets, packed, group, box.size[3], work, line,
-                                                volume(&box))
-                                    count = 0
-                flush_lines(plan, count, lines, offsets, packed, group, box.size[3], work, line, volume(&box))
-                line += box.size[3]
+    for i in range(phases):
+        starts[i] = count
+        unravel(first_phase + i, plan.phase_count, index)
+        for tz in range(plan.phase_z[index[1], 2], plan.phase_z[index[1], 3]):
+            for ty in range(plan.phase_y[index[2], 2], plan.phase_y[index[2], 3]):
+                for tx in range(plan.phase_x[index[3], 2], plan.phase_x[index[3], 3]):
+                    for c in range(depth):
+                        shift = plan.tap_x[tx, 0] - plan.low[3]
+                        end = &work[plan.values_offset + (count + 1) * (sizeof(Py_ssize_t) // sizeof(real_t)) - 1]
+                        offsets[count] = (((plan.tap_z[tz, 0] - plan.low[1]) * region.size[2]
+                                           + plan.tap_y[ty, 0] - plan.low[2]) * line_size
+                                          + shift % step * region.size[3] + shift // step + c * channel_size)
+                        for m in range(plan.target_channels):
+                            work[plan.products_offset + m * total + count] = packed[
+                                (group * plan.target_channels + m) * panel
+                                + slot_of(plan, tz, ty, tx) * plan.source_channels + channel + c]
+                        count += 1
+    starts[phases] = count
     return 0
 
 
-cdef int store_lines(CorrelationPlan plan, Py_ssize_t phase, const Box *task, real_t[::1] work, Py_ssize_t sums,
-                     const real_t[::1] bias, Py_ssize_t group, stored_t[:, :, :, :, :, :] target) except -1 nogil:
-    # target = sums + bias, the group's channels one after the other
-    cdef Py_ssize_t bits = plan.parts - 1, step = plan.target_step[3], line = sums
-    cdef Py_ssize_t m, n, z, y, x, target_z, target_y, first
-    cdef Py_ssize_t index[4]
-    cdef Box box
-    if not phase_box(plan, phase, task, index, &box):
-        return 0
-    first = plan.phase_x[index[3], 0] + box.start[3] * step
-    for m in range(group * plan.target_channels, (group + 1) * plan.target_channels):
-        for n in range(box.start[0], box.start[0] + box.size[0]):
-            for z in range(box.start[1], box.start[1] + box.size[1]):
-                target_z = plan.phase_z[index[1], 0] + z * plan.target_step[1]
-                for y in range(box.start[2], box.start[2] + box.size[2]):
-                    target_y = plan.phase_y[index[2], 0] + y * plan.target_step[2]
-                    for x in range(box.size[3]):
-                        store(work[line + x] + bias[m],
-                              &target[n, m >> bits, target_z, target_y, first + x * step, m & bits])
-                    line += box.size[3]
+cdef int store_outputs(const real_t *sums, real_t shift, Py_ssize_t count, stored_t *target,
+                       Py_ssize_t step) noexcept nogil:
+    # target[x * step] = sums[x] + shift
+    cdef Py_ssize_t x
+    for x in range(count):
+        store(sums[x] + shift, &target[x * step])
+    return 0
+
+
+cdef inline int store_line(CorrelationPlan plan, const Phases *phases, real_t[::1] work, Py_ssize_t sums,
+                           Py_ssize_t pitch, real_t shift, Py_ssize_t m, Py_ssize_t n, Py_ssize_t z, Py_ssize_t y,
+                           stored_t[:, :, :, :, :, :] target) except -1 nogil:
+    # A line of the target = sums + shift. Phases that follow each other are interleaved, up to the end of the last one,
+    # which can be shorter.
+    cdef Py_ssize_t bits = plan.parts - 1, together = phases.together, p = 0, k, rest, common
+    cdef Py_ssize_t step = target.strides[4] // <Py_ssize_t>sizeof(stored_t)
+    cdef stored_t *pixel
+    cdef const stored_t *last
+    cdef const real_t *end
+    while p < phases.count:
+        common = phases.width[p + together - 1]
+        if common > 0:
+            pixel = &target[n, m >> bits, z, y, phases.first[p], m & bits]
+            last = &target[n, m >> bits, z, y, phases.first[p] + (together * common - 1) * phases.step, m & bits]
+            end = &work[sums + (p + together - 1) * pitch + common - 1]
+            if (stored_t is float or stored_t is double) and step * phases.step == 1 and plan.streams:
+                end = &work[together * common - 1]
+                join(together, &work[sums + p * pitch], pitch, common, shift, &work[0])
+                stream(&work[0], together * common * <Py_ssize_t>sizeof(stored_t), pixel)
+            elif (stored_t is float or stored_t is double) and step * phases.step == 1:
+                join(together, &work[sums + p * pitch], pitch, common, shift, <real_t *>pixel)
+            elif together == 1:
+                store_outputs(&work[sums + p * pitch], shift, common, pixel, step * phases.step)
+            else:
+                end = &work[together * common - 1]
+                join(together, &work[sums + p * pitch], pitch, common, shift, &work[0])
+                store_outputs(&work[0], <real_t>0, together * common, pixel, step)
+        for k in range(p, p + together - 1):
+            rest = phases.width[k] - common
+            if rest > 0:
+                pixel = &target[n, m >> bits, z, y, phases.first[k] + common * plan.target_step[3], m & bits]
+                last = &target[n, m >> bits, z, y, phases.first[k] + (phases.width[k] - 1) * plan.target_step[3],
+                               m & bits]
+                store_outputs(&work[sums + k * pitch + common], shift, rest, pixel, step * plan.target_step[3])
+        p += together
+    return 0
+
+
+cdef int correlate_lines(CorrelationPlan plan, const Phases *phases, const Py_ssize_t *starts, const Box *task,
+                         const Box *region, Py_ssize_t group, Py_ssize_t channel, Py_ssize_t depth,
+                         const real_t[::1] bias, stored_t[:, :, :, :, :, :] target, real_t[::1] work) except -1 nogil:
+    # The lines of the target that meet the channels [channel, channel + depth): sums, stored where these are the last.
+    cdef Py_ssize_t pitch = whole_vectors(task.size[3], sizeof(real_t)), channel_size = phases.count * pitch
+    cdef Py_ssize_t line_size = region.size[3] * plan.source_step[3], total = plan.slots * plan.depth_block
+    cdef Py_ssize_t n, z, y, m, p, count, phase_z, phase_y, line, origin, target_z, target_y, sums = plan.sums_offset
+    cdef const Py_ssize_t *offsets = <const Py_ssize_t *>&work[plan.values_offset]
+    cdef const real_t *end
+    cdef bint whole = depth == plan.source_channels, last = channel + depth == plan.source_channels
+    for n in range(task.size[0]):
+        for z in range(task.size[1]):
+            for phase_z in range(plan.phase_count[1]):
+                if task.start[1] + z >= plan.phase_z[phase_z, 1]:
+                    continue
+                target_z = plan.phase_z[phase_z, 0] + (task.start[1] + z) * plan.target_step[1]
+                for y in range(task.size[2]):
+                    origin = plan.zeros + line_size * (
+                        (n * region.size[1] + z * plan.source_step[1]) * region.size[2] + y * plan.source_step[2])
+                    for phase_y in range(plan.phase_count[2]):
+                        line = phase_z * plan.phase_count[2] + phase_y - phases.first_line
+                        if not 0 <= line < phases.lines or task.start[2] + y >= plan.phase_y[phase_y, 1]:
+                            continue
+                        target_y = plan.phase_y[phase_y, 0] + (task.start[2] + y) * plan.target_step[2]
+                        for p in range(phases.count):
+                            count = starts[line * phases.count + p + 1] - starts[line * phases.count + p]
+                            if count:
+                                look_up_lines(work, origin, offsets + starts[line * phases.count + p], count, pitch)
+                            end = &work[sums + (plan.target_channels - 1) * channel_size + (p + 1) * pitch - 1]
+                            add_lines(plan.target_channels, count, &work[origin],
+                                      offsets + starts[line * phases.count + p],
+                                      &work[plan.products_offset] + starts[line * phases.count + p], total, pitch,
+                                      channel > 0, &work[sums + p * pitch], channel_size)
+                        for m in range(plan.target_channels if last else 0):
+                            store_line(plan, phases, work, sums + m * channel_size, pitch,
+                                       bias[group * plan.target_channels + m], group * plan.target_channels + m,
+                                       task.start[0] + n, target_z, target_y, target)
+                        if not whole:
+                            sums += plan.target_channels * channel_size
+    return 0
+
+
+cdef inline int look_up_lines(const real_t[::1] work, Py_ssize_t origin, const Py_ssize_t *offsets, Py_ssize_t count,
+                              Py_ssize_t width) except -1 nogil:
+    # For a build with bounds checks: the lines of a sum.
+    cdef Py_ssize_t i
+    cdef const real_t *end
+    for i in range(count if c_bounds_checked else 0):
+        end = &work[origin + offsets[i] + width - 1]
     return 0
 
 
@@ -104,27 +179,26 @@ cdef int lines_task(CorrelationPlan plan, Py_ssize_t task, const stored_t[:, :, 
                     const real_t[::1] packed, const real_t[::1] bias, stored_t[:, :, :, :, :, :] target,
                     real_t[::1] work) except -1 nogil:
     # All channels and taps of one block of pixels and phases of one group.
-    cdef Py_ssize_t first_phase = task % plan.phase_blocks * plan.phase_block
-    cdef Py_ssize_t last_phase = min(first_phase + plan.phase_block, plan.phases)
-    cdef Py_ssize_t group = task // plan.phase_blocks % plan.groups
-    cdef Py_ssize_t phase, c, k, depth, sums_size
+    cdef Py_ssize_t first_phase = task % plan.phase_blocks * plan.phase_block, rest = task // plan.phase_blocks
+    # The blocks of one map of one sample follow each other.
+    cdef Py_ssize_t maps = plan.blocks[1] * plan.blocks[2] * plan.blocks[3], group = rest // maps % plan.groups
+    cdef Py_ssize_t c, k, depth, axis
     cdef Py_ssize_t index[4]
+    cdef Py_ssize_t starts[MAX_PHASES + 1]
+    cdef Phases phases
     cdef Box box, region
-    unravel(task // (plan.phase_blocks * plan.groups), plan.blocks, index)
-    box = cut(index, plan.block, plan.target_size)
-    line_region(plan, &box, &region)
-    sums_size = volume(&box) * plan.target_channels
-    for k in range(plan.sums_offset, plan.sums_offset + (last_phase - first_phase) * sums_size):
-        work[k] = 0
+    unravel(rest // (maps * plan.groups) * maps + rest % maps, plan.blocks, index)
+    box = region = cut(index, plan.block, plan.target_size)
+    phases = phases_of(plan, first_phase, &box)
+    for axis in range(1, 4):    # what the pixels reach, in the source and beside it
+        region.start[axis] = box.start[axis] * plan.source_step[axis] + plan.low[axis]
+        region.size[axis] = (box.size[axis] - 1) * plan.source_step[axis] + plan.high[axis] - plan.low[axis] + 1
+    region.size[3] = box.size[3] + (plan.high[3] - plan.low[3]) // plan.source_step[3]
     for k in range((plan.source_channels + plan.depth_block - 1) // plan.depth_block):
-        if volume_of(plan.tap_count) == 0 or volume(&region) == 0:
-            break
         c = k * plan.depth_block
         depth = min(plan.depth_block, plan.source_channels - c)
-        pack_lines(source, &region, plan.source_step[3], group * plan.source_channels + c, depth, work[plan.zeros:])
-        for phase in range(first_phase, last_phase):
-            correlate_lines(plan, phase, &box, &region, group, c, depth, packed, work,
-                            plan.sums_offset + (phase - first_phase) * sums_size)
-    for phase in range(first_phase, last_phase):
-        store_lines(plan, phase, &box, work, plan.sums_offset + (phase - first_phase) * sums_size, bias, group, target)
+        pack_lines(source, &region, plan.source_step[3], group * plan.source_channels + c, depth,
+                   work[plan.zeros:])
+        list_lines(plan, first_phase, phases.lines * phases.count, &region, group, c, depth, packed, work, starts)
+        correlate_lines(plan, &phases, starts, &box, &region, group, c, depth, bias, target, work)
     return 0

@@ -1,6 +1,6 @@
 /* Included by lines.h once for each REAL; see there for what it computes. */
 
-static inline REAL DOT_LINES(ptrdiff_t count, const REAL *const *x, const REAL *const *y, ptrdiff_t width)
+static inline REAL NAME(dot_lines)(ptrdiff_t count, const REAL *const *x, const REAL *const *y, ptrdiff_t width)
 {
     enum { LANES = VECTOR_BYTES / sizeof(REAL) };
     typedef REAL vector __attribute__((vector_size(VECTOR_BYTES)));
@@ -26,7 +26,7 @@ static inline REAL DOT_LINES(ptrdiff_t count, const REAL *const *x, const REAL *
     return sum;
 }
 
-static inline void DOT_PIXELS(ptrdiff_t count, const REAL *x, ptrdiff_t x_step, const REAL *y, ptrdiff_t y_step,
+static inline void NAME(dot_pixels)(ptrdiff_t count, const REAL *x, ptrdiff_t x_step, const REAL *y, ptrdiff_t y_step,
                               ptrdiff_t width, REAL *sums)
 {
     enum { LANES = VECTOR_BYTES / sizeof(REAL), VECTORS = 4 };
@@ -59,35 +59,170 @@ static inline void DOT_PIXELS(ptrdiff_t count, const REAL *x, ptrdiff_t x_step, 
     }
 }
 
-static inline void ADD_LINES(ptrdiff_t count, const REAL *const *lines, const REAL *weights, ptrdiff_t width, REAL *sums)
-{
-    enum { LANES = VECTOR_BYTES / sizeof(REAL), VECTORS = 4 };
-    typedef REAL vector __attribute__((vector_size(VECTOR_BYTES)));
-    typedef REAL unaligned __attribute__((vector_size(VECTOR_BYTES), aligned(sizeof(REAL)), may_alias));
-    ptrdiff_t j = 0;
+typedef REAL NAME(lanes) __attribute__((vector_size(VECTOR_BYTES)));
+typedef REAL NAME(any_lanes) __attribute__((vector_size(VECTOR_BYTES), aligned(sizeof(REAL)), may_alias));
+typedef REAL NAME(half_lanes) __attribute__((vector_size(HALF_BYTES)));
+typedef REAL NAME(any_half_lanes) __attribute__((vector_size(HALF_BYTES), aligned(sizeof(REAL)), may_alias));
 
-    for (; j + VECTORS * LANES <= width; j += VECTORS * LANES) {
-        vector sum[VECTORS] = {{0}};
-        for (ptrdiff_t i = 0; i < count; i++) {
-            const vector weight = weights[i] - (vector){0};
+/* rows and vectors are constants, so that the sums stay in registers. */
+static inline __attribute__((always_inline)) void NAME(add_line_block)(
+    int rows, int vectors, ptrdiff_t count, const REAL *lines, const ptrdiff_t *offsets, const REAL *weights,
+    ptrdiff_t weights_step, int add, REAL *sums, ptrdiff_t sums_step)
+{
+    enum { LANES = VECTOR_BYTES / sizeof(REAL) };
+    NAME(lanes) sum[4][8] = {{{0}}};
+    for (ptrdiff_t i = 0; i < count; i++) {
+        const REAL *line = lines + offsets[i];
+        NAME(lanes) pixels[8];
+#pragma GCC unroll 8
+        for (int v = 0; v < vectors; v++)
+            pixels[v] = *(const NAME(any_lanes) *)(line + v * LANES);
 #pragma GCC unroll 4
-            for (int v = 0; v < VECTORS; v++)
-                sum[v] += weight * *(const unaligned *)(lines[i] + j + v * LANES);
+        for (int m = 0; m < rows; m++) {
+            const NAME(lanes) weight = weights[m * weights_step + i] - (NAME(lanes)){0};
+#pragma GCC unroll 8
+            for (int v = 0; v < vectors; v++)
+                sum[m][v] += weight * pixels[v];
         }
+    }
 #pragma GCC unroll 4
-        for (int v = 0; v < VECTORS; v++)
-            *(unaligned *)(sums + j + v * LANES) += sum[v];
-    }
-    for (; j + LANES <= width; j += LANES) {
-        vector sum = {0};
-        for (ptrdiff_t i = 0; i < count; i++)
-            sum += weights[i] * *(const unaligned *)(lines[i] + j);
-        *(unaligned *)(sums + j) += sum;
-    }
-    for (; j < width; j++) {
-        REAL sum = 0;
-        for (ptrdiff_t i = 0; i < count; i++)
-            sum += weights[i] * lines[i][j];
-        sums[j] += sum;
-    }
+    for (int m = 0; m < rows; m++)
+#pragma GCC unroll 8
+        for (int v = 0; v < vectors; v++) {
+            NAME(any_lanes) *target = (NAME(any_lanes) *)(sums + m * sums_step + v * LANES);
+            if (add)
+                sum[m][v] += *target;
+            *target = sum[m][v];
+        }
 }
+
+static inline __attribute__((always_inline)) void NAME(add_line_rows)(
+    int rows, int vectors, ptrdiff_t count, const REAL *lines, const ptrdiff_t *offsets, const REAL *weights,
+    ptrdiff_t weights_step, ptrdiff_t width, int add, REAL *sums, ptrdiff_t sums_step)
+{
+    enum { LANES = VECTOR_BYTES / sizeof(REAL) };
+    ptrdiff_t j = 0;
+    for (; j + vectors * LANES <= width; j += vectors * LANES)
+        NAME(add_line_block)(rows, vectors, count, lines + j, offsets, weights, weights_step, add, sums + j, sums_step);
+    for (; vectors > 4 && j + 4 * LANES <= width; j += 4 * LANES)
+        NAME(add_line_block)(rows, 4, count, lines + j, offsets, weights, weights_step, add, sums + j, sums_step);
+    for (; j + LANES < width; j += 2 * LANES)
+        NAME(add_line_block)(rows, 2, count, lines + j, offsets, weights, weights_step, add, sums + j, sums_step);
+    for (; j < width; j += LANES)
+        NAME(add_line_block)(rows, 1, count, lines + j, offsets, weights, weights_step, add, sums + j, sums_step);
+}
+
+static __attribute__((noinline)) void NAME(add_lines)(
+    ptrdiff_t rows, ptrdiff_t count, const REAL *lines, const ptrdiff_t *offsets, const REAL *weights,
+    ptrdiff_t weights_step, ptrdiff_t width, int add, REAL *sums, ptrdiff_t sums_step)
+{
+    for (; rows >= 4; rows -= 4, weights += 4 * weights_step, sums += 4 * sums_step)
+        NAME(add_line_rows)(4, 2, count, lines, offsets, weights, weights_step, width, add, sums, sums_step);
+    if (rows == 3)
+        NAME(add_line_rows)(3, 2, count, lines, offsets, weights, weights_step, width, add, sums, sums_step);
+    if (rows == 2)
+        NAME(add_line_rows)(2, 4, count, lines, offsets, weights, weights_step, width, add, sums, sums_step);
+    if (rows == 1)
+        NAME(add_line_rows)(1, 8, count, lines, offsets, weights, weights_step, width, add, sums, sums_step);
+}
+
+/* Functions of their own, so that what the compiler makes of them stays out of the loops that call them. */
+static __attribute__((noinline)) void NAME(join)(ptrdiff_t count, const REAL *lines, ptrdiff_t line_step,
+                                                 ptrdiff_t width, REAL shift, REAL *restrict target)
+{
+    NAME(interleave)(count, lines, line_step, width, shift, target);
+}
+
+static __attribute__((noinline)) void NAME(separate)(ptrdiff_t count, const REAL *source, ptrdiff_t width,
+                                                     REAL *restrict lines, ptrdiff_t line_step)
+{
+    /* The lines that come later, or those of the next map: as far ahead as memory is slow. */
+    for (ptrdiff_t x = 0; x < width * count; x += 64 / (ptrdiff_t)sizeof(REAL))
+        __builtin_prefetch(source + x + 8192 / sizeof(REAL));
+#define SEPARATE(COUNT)                                                                                                \
+    case COUNT:                                                                                                        \
+        for (ptrdiff_t x = 0; x < width; x++)                                                                          \
+            for (int i = 0; i < COUNT; i++)                                                                            \
+                lines[i * line_step + x] = source[x * COUNT + i];                                                      \
+        break;
+    switch (count) { /* constants, so that the compiler makes shuffles of them */
+        SEPARATE(1)
+        SEPARATE(2)
+        SEPARATE(3)
+        SEPARATE(4)
+        SEPARATE(8)
+    default:
+        for (ptrdiff_t i = 0; i < count; i++)
+            for (ptrdiff_t x = 0; x < width; x++)
+                lines[i * line_step + x] = source[x * count + i];
+    }
+#undef SEPARATE
+}
+
+/* Some pixels and as many channels as a vector holds. The next ones lie too far apart for the processor to guess. */
+#define ADD_PIXELS(NAME, PIXELS, VECTOR, UNALIGNED)                                                                    \
+    static inline __attribute__((always_inline)) void NAME(                                                            \
+        ptrdiff_t count, const REAL *const *pixels, ptrdiff_t first, ptrdiff_t pixel_step, const REAL *const *weights, \
+        ptrdiff_t c, VECTOR shift, REAL *target, ptrdiff_t target_step)                                                \
+    {                                                                                                                  \
+        VECTOR sum[PIXELS] = {{0}};                                                                                    \
+        for (ptrdiff_t i = 0; i < count; i++) {                                                                        \
+            const VECTOR weight = *(const UNALIGNED *)(weights[i] + c);                                                \
+            const REAL *pixel = pixels[i] + first + c;                                                                 \
+            _Pragma("GCC unroll 8") for (int p = 0; p < PIXELS; p++)                                                   \
+            {                                                                                                          \
+                __builtin_prefetch(pixel + (p + PIXELS) * pixel_step);                                                 \
+                sum[p] += weight * *(const UNALIGNED *)(pixel + p * pixel_step);                                       \
+            }                                                                                                          \
+        }                                                                                                              \
+        _Pragma("GCC unroll 8") for (int p = 0; p < PIXELS; p++)                                                       \
+        {                                                                                                              \
+            *(UNALIGNED *)(target + p * target_step + c) = sum[p] + shift;                                             \
+            __builtin_prefetch(target + (p + PIXELS) * target_step + c, 1);                                            \
+        }                                                                                                              \
+    }
+
+/* All the pixels; the last vector of channels begins where it ends with them, and computes some of them again. */
+#define ADD_GROUPS(NAME, PIXELS8, PIXELS4, PIXELS1, VECTOR, UNALIGNED)                                                 \
+    static void NAME(ptrdiff_t count, const REAL *const *pixels, ptrdiff_t pixel_step, const REAL *const *weights,     \
+                     ptrdiff_t width, ptrdiff_t channels, const REAL *bias, REAL *target, ptrdiff_t target_step)       \
+    {                                                                                                                  \
+        const ptrdiff_t lanes = sizeof(VECTOR) / sizeof(REAL);                                                         \
+        for (ptrdiff_t p = 0; p < width;) {                                                                            \
+            const ptrdiff_t used = width - p >= 8 ? 8 : width - p >= 4 ? 4 : 1;                                        \
+            for (ptrdiff_t first = 0; first < channels; first += lanes) {                                              \
+                const ptrdiff_t c = first + lanes <= channels ? first : channels - lanes;                              \
+                const VECTOR shift = *(const UNALIGNED *)(bias + c);                                                   \
+                REAL *pixel = target + p * target_step;                                                                \
+                if (used == 8)                                                                                         \
+                    PIXELS8(count, pixels, p * pixel_step, pixel_step, weights, c, shift, pixel, target_step);         \
+                else if (used == 4)                                                                                    \
+                    PIXELS4(count, pixels, p * pixel_step, pixel_step, weights, c, shift, pixel, target_step);         \
+                else                                                                                                   \
+                    PIXELS1(count, pixels, p * pixel_step, pixel_step, weights, c, shift, pixel, target_step);         \
+            }                                                                                                          \
+            p += used;                                                                                                 \
+        }                                                                                                              \
+    }
+
+ADD_PIXELS(NAME(add_pixels_8), 8, NAME(lanes), NAME(any_lanes))
+ADD_PIXELS(NAME(add_pixels_4), 4, NAME(lanes), NAME(any_lanes))
+ADD_PIXELS(NAME(add_pixels_1), 1, NAME(lanes), NAME(any_lanes))
+ADD_PIXELS(NAME(add_half_pixels_8), 8, NAME(half_lanes), NAME(any_half_lanes))
+ADD_PIXELS(NAME(add_half_pixels_4), 4, NAME(half_lanes), NAME(any_half_lanes))
+ADD_PIXELS(NAME(add_half_pixels_1), 1, NAME(half_lanes), NAME(any_half_lanes))
+ADD_GROUPS(NAME(add_whole_groups), NAME(add_pixels_8), NAME(add_pixels_4), NAME(add_pixels_1), NAME(lanes),
+           NAME(any_lanes))
+ADD_GROUPS(NAME(add_half_groups), NAME(add_half_pixels_8), NAME(add_half_pixels_4), NAME(add_half_pixels_1),
+           NAME(half_lanes), NAME(any_half_lanes))
+
+static inline void NAME(add_groups)(ptrdiff_t count, const REAL *const *pixels, ptrdiff_t pixel_step,
+                                    const REAL *const *weights, ptrdiff_t width, ptrdiff_t channels, const REAL *bias,
+                                    REAL *target, ptrdiff_t target_step)
+{
+    (channels * sizeof(REAL) < VECTOR_BYTES ? NAME(add_half_groups) : NAME(add_whole_groups))(
+        count, pixels, pixel_step, weights, width, channels, bias, target, target_step);
+}
+
+#undef ADD_PIXELS
+#undef ADD_GROUPS

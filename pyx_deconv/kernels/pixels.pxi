@@ -161,33 +161,61 @@ cdef int pack_pixels(const stored_t[:, :, :, :, :, :] source, const Box *box, co
     return 0
 
 
+cdef inline void line_range(Py_ssize_t origin, Py_ssize_t step, Py_ssize_t width, Py_ssize_t size, Py_ssize_t *first,
+                            Py_ssize_t *last) noexcept nogil:
+    # [first, last): where origin + step * x is in the source, x < width
+    first[0] = min(width, (max(0, -origin) + step - 1) // step)
+    last[0] = max(first[0], min(width, (max(0, size - origin) + step - 1) // step))
+
+
 cdef int pack_lines(const stored_t[:, :, :, :, :, :] source, const Box *region, Py_ssize_t step, Py_ssize_t channel,
                     Py_ssize_t channels, real_t[::1] target) except -1 nogil:
     # target[channel, line of the region, x modulo step, x // step], with zeros beside the source; the region has
     # size[3] pixels of each remainder
-    cdef Py_ssize_t bits = source.shape[5] - 1, width = region.size[3]
+    cdef Py_ssize_t bits = source.shape[5] - 1, width = region.size[3], start = region.start[3]
     cdef Py_ssize_t c, n, z, y, x, phase, origin, first, last, k = 0
-    cdef bint contiguous = step == 1 and source.strides[4] == <Py_ssize_t>sizeof(stored_t)
+    cdef bint contiguous = source.strides[4] == <Py_ssize_t>sizeof(stored_t)
     cdef const stored_t *pixel
     cdef const stored_t *end
+    cdef real_t *last_target
+    # [left, right): where the pixels of every remainder are in the source, to be moved together
+    cdef Py_ssize_t left = min(width, (max(0, -start) + step - 1) // step)
+    cdef Py_ssize_t right = max(left, min(width, max(0, source.shape[4] - start) // step))
+    cdef Py_ssize_t firsts[MAX_PHASES]
+    cdef Py_ssize_t lasts[MAX_PHASES]
+    if not (contiguous and (step == 1 or stored_t is float or stored_t is double)):
+        left = right = 0
+    for phase in range(min(step, MAX_PHASES)):
+        line_range(start + phase, step, width, source.shape[4], &firsts[phase], &lasts[phase])
     for c in range(channel, channel + channels):
         for n in range(region.start[0], region.start[0] + region.size[0]):
             for z in range(region.start[1], region.start[1] + region.size[1]):
                 for y in range(region.start[2], region.start[2] + region.size[2]):
+                    last_target = &target[k + step * width - 1]
+                    if not (0 <= z < source.shape[2] and 0 <= y < source.shape[3]):
+                        zero(&target[k], step * width)
+                        k += step * width
+                        continue
+                    if left < right:
+                        pixel = &source[n, c >> bits, z, y, start + step * left, c & bits]
+                        end = &source[n, c >> bits, z, y, start + step * right - 1, c & bits]
+                        if stored_t is float or stored_t is double:
+                            separate(step, <const real_t *>pixel, right - left, &target[k + left], width)
+                        else:
+                            for x in range(right - left):
+                                load(&pixel[x], &target[k + left + x])
                     for phase in range(step):
-                        origin = region.start[3] + phase    # [first, last): where origin + step * x is in the source
-                        first = min(width, (max(0, -origin) + step - 1) // step)
-                        last = max(first, min(width, (max(0, source.shape[4] - origin) + step - 1) // step))
+                        origin = start + phase
+                        if phase < MAX_PHASES:      # dividing takes longer
+                            first, last = firsts[phase], lasts[phase]
+                        else:
+                            line_range(origin, step, width, source.shape[4], &first, &last)
                         for x in range(first):
                             target[k + x] = 0
-                        if contiguous and first < last:
-                            pixel = &source[n, c >> bits, z, y, origin + first, c & bits]
-                            end = &source[n, c >> bits, z, y, origin + last - 1, c & bits]
-                            for x in range(last - first):
-                                load(&pixel[x], &target[k + first + x])
-                        else:
-                            for x in range(first, last):
-                                load(&source[n, c >> bits, z, y, origin + step * x, c & bits], &target[k + x])
+                        for x in range(first, last if left == right else left):
+                            load(&source[n, c >> bits, z, y, origin + step * x, c & bits], &target[k + x])
+                        for x in range(max(first, right), last if left < right else 0):
+                            load(&source[n, c >> bits, z, y, origin + step * x, c & bits], &target[k + x])
                         for x in range(last, width):
                             target[k + x] = 0
                         k += width

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from math import lcm, prod
+from math import prod
 
 import numpy as np
 
 from . import plan
 from .plan import (
-    LINE,
     Shape,
     Table,
     Tile,
@@ -58,7 +57,8 @@ class CorrelationFields:
     along_lines: bool
     across: bool  # whether the tile has pixels in its lanes
     sums_steps: tuple[int, int, int]  # there, from one line, plane, channel of sums to the next
-    streams: bool
+    streams: bool  # whether the target is larger than the caches
+    group_lanes: int  # target channels of a group where vectors run across groups, else 0
     merges: bool  # whether the taps of a phase along x meet neighbours in the source
     paired: Shape  # 1 for an axis whose outputs are computed in pairs
     phase_tables: tuple[
@@ -85,45 +85,6 @@ def reach(pixels: int, step: int, taps: list[Tap], tap_block: int) -> int:
     return (pixels - 1) * step + 1 + max(max(offsets) - min(offsets) for offsets in blocks) if taps else 0
 
 
-def few_channels(
-    directions: tuple[Direction, ...], source_channels: int, target_channels: int, tile: Tile
-) -> bool:
-    """Whether the target has so few channels that vectors along its lines are better filled."""
-    line = max((phase.outputs for phase in directions[-1].phases), default=0)
-    if 4 * target_channels > tile.lanes or 2 * line < tile.lanes:
-        return False
-    return not any(fans(directions, source_channels, target_channels, tile)[1])
-
-
-def lines_fill(block: int, span: int, step: int, unit: int) -> float:
-    """Share of the lanes that hold pixels: line by line, or across the ends of lines."""
-    return block / min(round_up(block, unit), block + span // step)
-
-
-def across_pixels(
-    directions: tuple[Direction, ...], batch: int, source_channels: int, target_channels: int, tile: Tile
-) -> bool:
-    """Whether a tile with pixels in its lanes is better filled, for maps whose lines are contiguous."""
-    halves = tile._replace(unit=ceil_div(tile.rows, 2))
-    chosen, fan = fans(directions, source_channels, target_channels, halves)
-    rows = target_channels * prod(each.size for each in fan if each)
-    line = even(chosen[-1].outputs, LINE)
-    offsets = [offset for phase in chosen[-1].phases for _, offset in phase.taps]
-    # Every other pixel would have to be picked out of its line, as often as there are taps.
-    strided = any(direction.source_step > 1 for direction in chosen)
-    if strided or source_channels < tile.unit or not offsets:
-        return False
-    if any(pairs(chosen, batch, source_channels, target_channels, tile.itemsize > 4)):
-        return False
-    filled = lines_fill(line, max(offsets) - min(offsets), chosen[-1].source_step, tile.unit)
-    filled *= rows / round_up(rows, halves.unit)
-    _, fan = fans(directions, source_channels, target_channels, tile)
-    lanes = target_channels * prod(each.size for each in fan if each)
-    # Channels that are no multiple of four are transposed one by one.
-    odd = source_channels % 4 or target_channels % 4
-    return filled > (0.85 if odd else 1.0) * 1.02 * lanes / round_up(lanes, tile.unit)
-
-
 def correlation(
     directions: tuple[Direction, ...],
     batch: int,
@@ -133,29 +94,26 @@ def correlation(
     target_channels: int,
     in_place: bool,
     channels_last: bool,
-    along_lines: bool,
-    across: bool,
     tile: Tile,
+    side_by_side: bool = True,
+    in_pairs: bool = True,
 ) -> CorrelationFields:
-    """Cut one correlation with a phase or more along each axis. Channels are a group's, counted in parts."""
-    if along_lines:  # one target channel at a time
-        in_place, tile = False, tile._replace(lanes=1, unit=1)
-    pixel_unit = tile.unit
-    if across:  # a row of tiles at a time, the phases of a fan one after the other
-        channels_last = False
-        in_place, tile = False, tile._replace(lanes=tile.rows, unit=ceil_div(tile.rows, 2))
+    """Cut one correlation with a phase or more along each axis. Channels are a group's, counted in parts.
+
+    ``side_by_side`` and ``in_pairs``: whether phases and outputs may be computed so.
+    """
     spatial = (*(ABSENT,) * (3 - len(directions)), *directions)
     fan: tuple[Fan | None, ...] = (None,) * 3
-    if not along_lines and parts == 1:
+    if side_by_side and parts == 1:
         spatial, fan = fans(spatial, source_channels, target_channels, tile)
-    if across:
-        tile = tile._replace(unit=1)
     z, y, x = spatial
     fan_sizes = tuple(each.size if each else 1 for each in fan)
     target_channels *= prod(fan_sizes)
     # Where phases are side by side, a bright one would hide what a dim one loses.
     exact = tile.itemsize > 4 or parts > 1 or prod(fan_sizes) > 1
-    paired = (False,) * 3 if along_lines or across else pairs(spatial, batch, source_channels, target_channels, exact)
+    paired = (False,) * 3
+    if in_pairs:
+        paired = pairs(spatial, batch, source_channels, target_channels, exact)
     ordered = list(map(slots, spatial, paired))
     taps_of = [made.taps[: made.firsts[-1]] for made in ordered]
     low = (0, *(min((offset for _, offset in taps), default=0) for taps in taps_of))
@@ -176,16 +134,12 @@ def correlation(
     values = plan.VALUES_BYTES // tile.itemsize
     # What is packed should serve many products, and the phases along x are stored side by side.
     phase_block = 1
-    if along_lines:
-        phase_block = even(phases, 16)
-    elif not in_place:
+    if not in_place:
         phase_block = max(size for size in range(1, 9) if len(x.phases) % size == 0)
         if points == 1 and phase_block == len(x.phases):
             phase_block *= max(size for size in range(1, 8 // phase_block + 1) if len(y.phases) % size == 0)
     most_lanes = (
-        max(lcm(tile.rows, fan_sizes[2]), 256 // phase_block)
-        if across
-        else 128
+        128
         if prod(fan_sizes) > 1
         else 64
         if in_place
@@ -200,27 +154,23 @@ def correlation(
     if points > 1:
         most = min(most, values // (points * channel_block))
     units = tuple(map(ceil_div, target_size, unit))
-    cut_pixels = pixel_block if along_lines else compact_block
 
     def too_few() -> bool:
         return (
-            prod(blocks_of(units, cut_pixels(units, most)))
+            prod(blocks_of(units, compact_block(units, most)))
             * groups
             * ceil_div(phases, phase_block)
             * ceil_div(lanes, channel_block)
             < enough
         )
 
-    if across:
-        rows = lcm(tile.rows, fan_sizes[2])
-        channel_block = min(target_channels, even(target_channels, most_lanes, rows))
-    while too_few() and not across and channel_block > tile.lanes and channel_block > 32:
+    while too_few() and channel_block > tile.lanes and channel_block > 32:
         channel_block = block_of_lanes(lanes, channel_block // 2, tile)
     while too_few() and most * prod(unit) > 64:
         most //= 2
     while too_few() and phase_block > 1:
         phase_block = 1
-    block = tuple(a * b for a, b in zip(cut_pixels(units, max(1, most)), unit, strict=True))
+    block = tuple(a * b for a, b in zip(compact_block(units, max(1, most)), unit, strict=True))
 
     # As many source channels at a time as a row of tiles holds in L1, over all the taps of a phase.
     depth = min(source_channels, max(16, plan.ROWS_BYTES // (tile.itemsize * tile.rows * taps_of_a_phase)))
@@ -231,25 +181,14 @@ def correlation(
         budget = plan.PACKED_BYTES // tile.itemsize
         while True:
             spans = list(map(reach, block[1:], source_step[1:], taps_of, tap_block[1:]))
-            if along_lines:  # with what lies beside the source
-                spans[2] = x.source_step * (block[3] + (high[3] - low[3]) // x.source_step)
-            if across:
-                spans = [
-                    min(step, b - a + 1) * (pixels + (b - a) // step)
-                    for step, a, b, pixels in zip(
-                        source_step[1:], low[1:], high[1:], block[1:], strict=True
-                    )
-                ]
             region = block[0] * prod(spans)
-            if across:
-                region = plan.apart(region, tile.itemsize)
             if region * min(depth, 16) <= budget or prod(block) <= tile.rows * prod(unit):
                 break
-            if phases == 1 and not along_lines and not across and prod(block) <= 64 and prod(tap_block) > 16:
+            if phases == 1 and prod(block) <= 64 and prod(tap_block) > 16:
                 tap_block = pixel_block(kernel, prod(tap_block) // 2)
             else:
                 most = prod(block) // prod(unit) // 2
-                block = tuple(a * b for a, b in zip(cut_pixels(units, most), unit, strict=True))
+                block = tuple(a * b for a, b in zip(compact_block(units, most), unit, strict=True))
         depth = min(depth, budget // max(1, region))
     depth = even(source_channels, depth, parts)
 
@@ -271,16 +210,7 @@ def correlation(
     longest = max(len(phase.taps) for phase in x.phases) if merges else 1
     zeros = round_up(max(depth * longest, pair_depth), 16)  # they stand for pixels outside the source
     sums_offset = zeros + round_up(max(region * depth, pair_region), 16)
-    sums_steps = (0, 0, 0)
-    sums_size = prod(block)
-    if across:
-        sums_offset += 16 * pixel_unit  # the last panel reads beyond what is packed
-        packed_line = block[3] + (high[3] - low[3]) // source_step[3]
-        line = min(packed_line, round_up(block[3], pixel_unit))
-        plane = round_up((block[2] - 1) * line + block[3], pixel_unit)
-        sums_size = block[0] * block[1] * plane
-        sums_steps = line, plane, sums_size
-    values_offset = sums_offset + round_up(phase_block * sums_size * channel_block, 16)
+    values_offset = sums_offset + round_up(phase_block * prod(block) * channel_block, 16)
     products_offset = values_offset + round_up(pair_values, 16)
     slot_of_tap, fan_of_tap = (
         tap_table([tap_places(*each, which) for each in zip(ordered, fan, strict=True)], sizes)
@@ -315,10 +245,11 @@ def correlation(
         channel_blocks=(channel_block, channel_blocks, depth, pair_depth),
         offsets=(zeros, sums_offset, values_offset, products_offset),
         in_place=in_place,
-        along_lines=along_lines,
-        across=across,
-        sums_steps=sums_steps,
+        along_lines=False,
+        across=False,
+        sums_steps=(0, 0, 0),
         streams=prod(target_size) * phases * groups * target_channels * tile.itemsize >= plan.STREAMED_BYTES,
+        group_lanes=0,
         merges=merges,
         paired=tuple(map(int, (False, *paired))),
         phase_tables=three(map(phase_table, spatial, ordered)),

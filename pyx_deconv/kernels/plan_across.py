@@ -1,0 +1,117 @@
+"""How a correlation with pixels in the lanes of the tile is cut; ``across.pxi`` computes it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from math import lcm, prod
+
+from . import plan
+from .plan import Shape, Tile, apart, blocks_of, ceil_div, compact_block, even, round_up
+from .plan_correlation import CorrelationFields, correlation
+from .taps import Direction, fans, pairs
+
+ROWS = 256  # of a task, in all its phases
+
+
+def rows_as_lanes(tile: Tile) -> Tile:
+    """The tile as weights are packed for it: a row of the tile is a target channel; half of them will do."""
+    return tile._replace(lanes=tile.rows, unit=ceil_div(tile.rows, 2))
+
+
+def across_pixels(
+    directions: tuple[Direction, ...], batch: int, source_channels: int, target_channels: int, tile: Tile
+) -> bool:
+    """Whether such a tile is better filled, for maps whose lines are contiguous."""
+    turned = rows_as_lanes(tile)
+    spatial, fan = fans(directions, source_channels, target_channels, turned)
+    rows = target_channels * prod(each.size for each in fan if each)
+    offsets = [offset for phase in spatial[-1].phases for _, offset in phase.taps]
+    # Every other pixel would have to be picked out of its line, as often as there are taps.
+    strided = any(direction.source_step > 1 for direction in spatial)
+    if strided or source_channels < tile.unit or not offsets:
+        return False
+    if any(pairs(spatial, batch, source_channels, target_channels, tile.itemsize > 4)):
+        return False
+    line = even(spatial[-1].outputs, plan.LINE)
+    lanes_filled = line / min(round_up(line, tile.unit), line + max(offsets) - min(offsets))
+    rows_filled = rows / round_up(rows, turned.unit)
+    _, fan = fans(directions, source_channels, target_channels, tile)
+    channels = target_channels * prod(each.size for each in fan if each)
+    # Channels that are no multiple of four are transposed one by one.
+    worth = 0.85 if source_channels % 4 or target_channels % 4 else 1.0
+    return lanes_filled * rows_filled > 1.02 * worth * channels / round_up(channels, tile.unit)
+
+
+def across(
+    directions: tuple[Direction, ...],
+    batch: int,
+    groups: int,
+    source_channels: int,
+    target_channels: int,
+    tile: Tile,
+) -> CorrelationFields:
+    """Cut it: target channels, or phases side by side, are the rows of the tile. Channels are a group's."""
+    turned = rows_as_lanes(tile)
+    base = correlation(
+        directions, batch, groups, 1, source_channels, target_channels, False, False, turned, in_pairs=False
+    )
+    size, step, rows = base.target_size, base.source_step, base.channels[3]
+    reach = tuple(high - low for low, high in zip(base.low, base.high, strict=True))
+    phases, x_phases = base.phases[0], base.phase_count[3]
+    # Phases along x are stored together.
+    phase_block = max(each for each in range(1, 9) if x_phases % each == 0)
+    if phase_block == x_phases:
+        y_phases = base.phase_count[2]
+        phase_block *= max(each for each in range(1, 8 // x_phases + 1) if y_phases % each == 0)
+    whole = lcm(tile.rows, base.fans[3])
+    channel_block = min(rows, even(rows, max(whole, ROWS // phase_block), whole))
+    most = min(plan.PIXELS, plan.SUMS_BYTES // (tile.itemsize * channel_block * phase_block))
+
+    def region(block: Shape) -> int:
+        """Elements of one channel of what a block meets."""
+        size = prod(
+            min(by, span + 1) * (pixels + span // by)
+            for pixels, by, span in zip(block, step, reach, strict=True)
+        )
+        return apart(size, tile.itemsize)
+
+    def tasks(block: Shape, phase_block: int) -> int:
+        blocks = prod(blocks_of(size, block)) * ceil_div(phases, phase_block)
+        return blocks * groups * ceil_div(rows, channel_block)
+
+    multiplications = prod(size) * base.sizes[3] * groups * source_channels * rows
+    enough = plan.TASKS if multiplications > plan.TASKS * plan.MULTIPLICATIONS else 1
+    budget = plan.PACKED_BYTES // tile.itemsize
+    block = compact_block(size, max(1, most))
+    while most > 64 and tasks(block, phase_block) < enough:
+        most //= 2
+        block = compact_block(size, most)
+    if tasks(block, phase_block) < enough:
+        phase_block = 1
+    while region(block) * min(source_channels, 16) > budget and prod(block) > tile.rows:
+        block = compact_block(size, prod(block) // 2)
+    taps = max(1, base.sizes[3] // phases)
+    depth = max(16, plan.ROWS_BYTES // (tile.itemsize * tile.rows * taps))
+    depth = even(source_channels, max(1, min(source_channels, depth, budget // region(block))))
+
+    line = min(block[3] + reach[3] // step[3], round_up(block[3], tile.unit))
+    plane = round_up((block[2] - 1) * line + block[3], tile.unit)
+    row = block[0] * block[1] * plane
+    # The last panel of a region reads beyond it.
+    sums_offset = base.offsets[0] + round_up(region(block) * depth + tile.lanes, 16)
+    blocks = blocks_of(size, block)
+    return replace(
+        base,
+        sizes=(
+            *base.sizes[:4],
+            tasks(block, phase_block),
+            sums_offset + round_up(phase_block * channel_block * row, 16),
+        ),
+        block=block,
+        blocks=blocks,
+        phases=(phases, phase_block, ceil_div(phases, phase_block)),
+        channel_blocks=(channel_block, ceil_div(rows, channel_block), depth, 0),
+        offsets=(base.offsets[0], sums_offset, sums_offset, sums_offset),
+        across=True,
+        sums_steps=(line, plane, row),
+    )

@@ -1,0 +1,216 @@
+"""How a correlation with few channels is cut: along lines of pixels, or across groups.
+
+``lines.pxi`` and ``groups.pxi`` compute them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from math import prod
+
+import numpy as np
+
+from . import plan
+from .plan import Shape, Tile, blocks_of, ceil_div, even, pixel_block, round_up
+from .plan_correlation import CorrelationFields, correlation
+from .taps import Direction, fans
+
+SEGMENTS = 64  # MAX_SEGMENTS of engine.pyx
+PHASES = 64  # MAX_PHASES
+PRODUCTS = 32  # of an output, with which phases side by side are slower
+CHANNELS = 16  # packed at a time where all are too many
+NEAR_BYTES = 96 * 1024  # of L2: what a task packs and sums
+FAR_BYTES = 256 * 1024  # where most of that would be packed by its neighbours as well
+
+
+def few_channels(
+    directions: tuple[Direction, ...], source_channels: int, target_channels: int, tile: Tile
+) -> bool:
+    """Whether the target has so few channels that vectors along its lines are better filled."""
+    line, vector = max((phase.outputs for phase in directions[-1].phases), default=0), tile.lanes // 2
+    if 4 * target_channels > tile.lanes or not line:
+        return False
+    filled = line / round_up(line, vector), target_channels / round_up(target_channels, tile.unit)
+    if line < vector and filled[0] < 2 * filled[1]:
+        return False
+    # Phases side by side need enough products for each output to pay for what they cost beside them.
+    products = source_channels * largest(directions)
+    return products <= PRODUCTS or not any(fans(directions, source_channels, target_channels, tile)[1])
+
+
+def small_groups(
+    directions: tuple[Direction, ...], groups: int, source_channels: int, target_channels: int, tile: Tile
+) -> bool:
+    """Whether vectors across groups are better filled, where the channels of the target lie side by side."""
+    return (
+        source_channels == 1
+        and groups > 1
+        and 4 * target_channels <= tile.lanes
+        and groups * target_channels >= tile.unit
+        and largest(directions) <= SEGMENTS
+    )
+
+
+def largest(directions: tuple[Direction, ...]) -> int:
+    """How many taps a phase has, at most."""
+    return prod(max(len(phase.taps) for phase in direction.phases) for direction in directions)
+
+
+def rows_and_line(size: Shape, most: int, line: int) -> Shape:
+    """A block of at most ``most`` pixels: as much of a line as ``line``, then rows, planes, samples."""
+    x = even(size[3], max(1, min(line, most)))
+    return (*pixel_block((*size[:3], 1), max(1, most // x))[:3], x)
+
+
+def along_lines(
+    directions: tuple[Direction, ...],
+    batch: int,
+    groups: int,
+    parts: int,
+    source_channels: int,
+    target_channels: int,
+    tile: Tile,
+) -> CorrelationFields:
+    """Sums of lines of the source. Channels are a group's, counted in parts."""
+    base = correlation(
+        directions,
+        batch,
+        groups,
+        parts,
+        source_channels,
+        target_channels,
+        False,
+        False,
+        tile._replace(lanes=1, unit=1),
+        side_by_side=False,
+        in_pairs=False,
+    )
+    size, step, vector = base.target_size, base.source_step, tile.lanes // 2
+    phases, x_phases = base.phases[0], base.phase_count[3]
+    # Phases along x are stored together.
+    phase_block = (
+        x_phases * even(phases // x_phases, max(1, 16 // x_phases))
+        if x_phases <= PHASES
+        else even(x_phases, PHASES)
+    )
+    reach = tuple(high - low for low, high in zip(base.low, base.high, strict=True))
+
+    def region(block: Shape) -> int:
+        spans = [(block[axis] - 1) * step[axis] + 1 + reach[axis] for axis in (1, 2)]
+        return block[0] * prod(spans) * step[3] * (block[3] + reach[3] // step[3])
+
+    def sums(block: Shape) -> int:
+        """Sums of a line, or if not all channels can be packed at a time, of all lines."""
+        lines = 1 if depth == source_channels else prod(block[:3]) * ceil_div(phase_block, x_phases)
+        return lines * min(phase_block, x_phases) * target_channels * round_up(block[3], vector)
+
+    def fitting(size_bytes: int) -> Shape:
+        most = 8192
+        while True:
+            block = rows_and_line(size, most, 512 if prod(size[1:3]) > 1 else 2048)
+            if (region(block) * depth + sums(block)) * tile.itemsize <= size_bytes or most <= 4 * vector:
+                return block
+            most //= 2
+
+    depth = source_channels
+    block = fitting(NEAR_BYTES)
+    if region(block) > 1.5 * prod(block) * prod(step):  # mostly what its neighbours pack as well
+        block = fitting(FAR_BYTES)
+    too_many = region(block) * depth * tile.itemsize > FAR_BYTES
+    if depth > CHANNELS and (too_many or region(block) > 1.5 * prod(block) * prod(step)):
+        depth = even(source_channels, CHANNELS, parts)
+        block = fitting(FAR_BYTES)
+    multiplications = (
+        prod(size) * phases * groups * source_channels * target_channels * largest(directions)
+    )
+    enough = plan.TASKS if multiplications > plan.TASKS * plan.MULTIPLICATIONS else 1
+    phase_blocks = ceil_div(phases, phase_block)
+    while prod(blocks_of(size, block)) * groups * phase_blocks < enough and prod(block) > 64:
+        block = rows_and_line(size, prod(block) // 2, block[3])
+    line = round_up(block[3] * min(x_phases, phase_block), 16)
+    sums_offset = line + round_up(region(block) * depth + vector, 16)
+    lists_offset = sums_offset + round_up(sums(block), 16)
+    listed = base.sizes[3] * depth  # lines of the source: where they are, and what they are weighted with
+    weights_offset = lists_offset + round_up(listed * np.dtype(np.intp).itemsize // tile.itemsize, 16)
+    blocks = blocks_of(size, block)
+    return replace(
+        base,
+        sizes=(
+            *base.sizes[:4],
+            prod(blocks) * groups * phase_blocks,
+            weights_offset + round_up(listed * target_channels, 16),
+        ),
+        block=block,
+        blocks=blocks,
+        phases=(phases, phase_block, phase_blocks),
+        channel_blocks=(1, 1, depth, 0),
+        offsets=(line, sums_offset, lists_offset, weights_offset),
+        along_lines=True,
+    )
+
+
+def across_groups(
+    directions: tuple[Direction, ...],
+    batch: int,
+    groups: int,
+    parts: int,
+    source_channels: int,
+    target_channels: int,
+    in_place: bool,
+    tile: Tile,
+) -> CorrelationFields:
+    """Products of pixels and weights, lane by lane of the groups. Channels are a group's."""
+    lanes, vector = groups * target_channels, tile.lanes // 2
+    in_place = in_place and target_channels == 1
+    # Blocks of whole vectors, the last of which is no smaller than half a vector.
+    channel_block = even(lanes, 128, vector)
+    while 0 < lanes % channel_block < tile.unit:
+        channel_block = channel_block - vector if channel_block > vector else lanes
+    base = correlation(
+        directions,
+        batch,
+        1,
+        parts,
+        source_channels,
+        lanes,
+        in_place,
+        True,
+        tile._replace(lanes=channel_block, unit=1),
+        side_by_side=False,
+        in_pairs=False,
+    )
+    size, step, phases = base.target_size, base.source_step, base.phases[0]
+
+    def region(block: Shape) -> int:
+        return block[0] * prod(
+            (pixels - 1) * by + 1 + high - low
+            for pixels, by, high, low in zip(block[1:], step[1:], base.high[1:], base.low[1:], strict=True)
+        )
+
+    channel_blocks = ceil_div(lanes, channel_block)
+    multiplications = prod(size) * phases * lanes * largest(directions)
+    enough = plan.TASKS if multiplications > plan.TASKS * plan.MULTIPLICATIONS else 1
+    most = 1024
+    while True:
+        block = rows_and_line(size, most, 128)
+        packed = 0 if in_place else region(block) * channel_block
+        few = prod(blocks_of(size, block)) * channel_blocks < enough
+        if most <= 16 or not (few or packed * tile.itemsize > FAR_BYTES):
+            break
+        most //= 2
+    sums_offset = round_up(packed, 16)
+    blocks = blocks_of(size, block)
+    return replace(
+        base,
+        sizes=(
+            *base.sizes[:4],
+            prod(blocks) * channel_blocks,
+            sums_offset + round_up(block[3] * channel_block, 16),
+        ),
+        block=block,
+        blocks=blocks,
+        phases=(phases, phases, 1),
+        channel_blocks=(channel_block, channel_blocks, 1, 0),
+        offsets=(0, sums_offset, sums_offset, sums_offset),
+        group_lanes=target_channels,
+    )
