@@ -1,4 +1,4 @@
-"""The way with pixels in the lanes of the tile, and writing past the caches, forced on for calls of every kind."""
+"""Pixels in the lanes of the tile, and writing past the caches: forced on for calls of every kind."""
 
 import contextlib
 
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from test_ways import made, same_where_infinite
 
 import pyx_deconv as pxd
-from pyx_deconv.kernels import plan, plan_correlation, taps
+from pyx_deconv.kernels import plan, plan_across, plan_correlation, plan_few_channels, taps
 
 REAL = [np.dtype(np.float32), np.dtype(np.float64), *drawing.STORED]
 
@@ -20,11 +20,11 @@ REAL = [np.dtype(np.float32), np.dtype(np.float64), *drawing.STORED]
 @contextlib.contextmanager
 def forced(streams=False, fans=False):
     """Pixels in the lanes wherever lines are contiguous; yields whether, of each plan."""
-    chosen, correlation = [], plan_correlation.correlation
+    chosen, cut = [], plan_across.across
 
     def watched(*arguments):
-        fields = correlation(*arguments)
-        chosen.append((fields.across, fields.streams, fields.fans[0]))
+        fields = cut(*arguments)
+        chosen.append((fields.across, fields.streams))
         return fields
 
     def every_fan(spatial, *channels_and_tile):
@@ -33,9 +33,10 @@ def forced(streams=False, fans=False):
         return whole, tuple(each[1] if each else None for each in found)
 
     with plans.new_plans() as patch:
-        patch.setattr(plan_correlation, "correlation", watched)
-        patch.setattr(plan_correlation, "few_channels", lambda *_: False)
-        patch.setattr(plan_correlation, "across_pixels", lambda *_: True)
+        patch.setattr(plan_across, "across", watched)
+        patch.setattr(plan_across, "across_pixels", lambda *_: True)
+        patch.setattr(plan_few_channels, "few_channels", lambda *_: False)
+        patch.setattr(plan_few_channels, "small_groups", lambda *_: False)
         if streams:
             patch.setattr(plan, "STREAMED_BYTES", 0)
         if fans:
@@ -68,7 +69,7 @@ def test_the_layers_are_computed_so(name):
     """Otherwise what is asked of them below would be asked of another path."""
     with forced(streams=True) as chosen:
         made(*LAYERS[name])[0].forward(pxd)
-    assert chosen[-1][:2] == (True, True)
+    assert chosen[-1] == (True, True)
 
 
 @pytest.mark.parametrize("fans", [False, True])
@@ -142,9 +143,9 @@ def test_it_is_chosen_for_few_target_channels(size, weight, stride):
     """Where lines are contiguous, and only there."""
     for layout, expected in (("channels_first", True), ("channels_last", False)):
         with plans.new_plans() as patch:
-            chosen, choose = [], plan_correlation.across_pixels
+            chosen, choose = [], plan_across.across_pixels
             patch.setattr(
-                plan_correlation, "across_pixels", lambda *a, c=chosen, f=choose: c.append(f(*a)) or c[-1]
+                plan_across, "across_pixels", lambda *a, c=chosen, f=choose: c.append(f(*a)) or c[-1]
             )
             made(size, weight, {"stride": stride, "data_format": layout}, batch=1)[0].forward(pxd)
         assert (chosen[-1:] == [True]) == expected

@@ -28,7 +28,8 @@ from hypothesis import strategies as st
 
 import pyx_deconv as pxd
 from pyx_deconv import kernels
-from pyx_deconv.kernels import plan_correlation, plan_few_channels, plan_weight_gradient
+from pyx_deconv.geometry import Axis
+from pyx_deconv.kernels import plan, plan_correlation, plan_few_channels, plan_weight_gradient, taps
 
 FLOAT, DOUBLE = np.dtype(np.float32), np.dtype(np.float64)
 IN_PAIRS = [FLOAT, *drawing.STORED]
@@ -131,7 +132,8 @@ def forced(axes):
     with plans.new_plans() as patch:
         for module in (plan_correlation, plan_weight_gradient):
             patch.setattr(module, "pairs", lambda *shapes: (False,) * 3 if shapes[-1] else axes)
-        patch.setattr(plan_few_channels, "few_channels", lambda *shapes: False)  # they have a way of their own
+        # They have a way of their own.
+        patch.setattr(plan_few_channels, "few_channels", lambda *shapes: False)
         yield
 
 
@@ -155,6 +157,14 @@ def watch(patch, dtype=FLOAT):
     }
     patch.setitem(kernels.ARITHMETIC, dtype.name, arithmetic._replace(**functions))
     return calls
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cheap_points():
+    """Otherwise pairs would need more channels than the layers here have."""
+    with plans.new_plans() as patch:
+        patch.setattr(plan, "POINT_PRODUCTS", 0)
+        yield
 
 
 some_axes = st.tuples(*[st.booleans()] * 3).filter(any)
@@ -191,6 +201,15 @@ def test_few_channels_are_not_computed_in_pairs(channels):
         pxd.conv_transpose_backward(pxd.conv_transpose(x, w), x, w, needs=("x", "weight"))
     decided = {done for what, _, done in calls if what == "pairs"}
     assert decided == {(False, *(min(channels) >= 32,) * 2)}
+
+
+@pytest.mark.parametrize(("channels", "chosen"), [(32, False), (256, True)])
+def test_pairs_have_to_save_more_than_their_points_cost(channels, chosen):
+    """With a stride of two and a kernel of three there are few products for each output."""
+    direction = taps.scatter(Axis(24, 48, 3, 2, 1, 1))
+    with plans.new_plans() as patch:
+        patch.setattr(plan, "POINT_PRODUCTS", 30)
+        assert taps.pairs((direction,) * 3, 1, channels, channels, False) == (chosen,) * 3
 
 
 @pytest.mark.parametrize("dtype", [*drawing.COMPUTED, *drawing.STORED], ids=str)

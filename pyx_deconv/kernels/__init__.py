@@ -162,7 +162,9 @@ def _correlation_plan(
     elif finite and plan_few_channels.few_channels(directions, *channels, arithmetic.tile):
         fields = plan_few_channels.along_lines(*shapes, arithmetic.tile)
     elif (
-        finite and lines_contiguous and plan_across.across_pixels(directions, batch, *channels, arithmetic.tile)
+        finite
+        and lines_contiguous
+        and plan_across.across_pixels(directions, batch, *channels, arithmetic.tile)
     ):
         fields = plan_across.across(directions, batch, groups, *channels, arithmetic.tile)
     else:

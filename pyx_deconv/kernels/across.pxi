@@ -166,7 +166,7 @@ cdef int correlate_across(CorrelationPlan plan, const Grid *grid, Py_ssize_t pha
 
 cdef int store_across_line(const real_t *sums, Py_ssize_t count, Py_ssize_t line_step, Py_ssize_t width, real_t bias,
                            Py_ssize_t n, Py_ssize_t c, Py_ssize_t z, Py_ssize_t y, Py_ssize_t x, Py_ssize_t step,
-                    bint streams, stored_t[:, :, :, :, :, :] target) except -1 nogil:
+                           bint streams, stored_t[:, :, :, :, :, :] target) except -1 nogil:
     # target pixel x + step * i + f = sums[f * line_step + i] + bias, as far as there is one
     cdef Py_ssize_t size = target.shape[4], i, f
     cdef Py_ssize_t left = min(width, (max(0, -x) + step - 1) // step)
@@ -231,16 +231,18 @@ cdef int store_across(CorrelationPlan plan, const Grid *grid, Py_ssize_t phase, 
                                 + (n * plan.block[1] + z) * plan.plane + y * plan.line)
                         end = &work[sums + (count - 1) * sums_size + (fan_x - 1) * grid.row + task.size[3] - 1]
                         if fan_x > 1:
-                            store_across_line(&work[sums], fan_x, grid.row, task.size[3], bias[c], task.start[0] + n, c,
-                                       target_z, target_y, first_x[0], step, plan.streams, target)
+                            store_across_line(&work[sums], fan_x, grid.row, task.size[3], bias[c],
+                                              task.start[0] + n, c, target_z, target_y, first_x[0], step,
+                                              plan.streams, target)
                         elif follow:
-                            store_across_line(&work[sums], count, sums_size, task.size[3], bias[c], task.start[0] + n, c,
-                                       target_z, target_y, first_x[0], step, plan.streams, target)
+                            store_across_line(&work[sums], count, sums_size, task.size[3], bias[c],
+                                              task.start[0] + n, c, target_z, target_y, first_x[0], step,
+                                              plan.streams, target)
                         else:
                             for i in range(count):
                                 store_across_line(&work[sums + i * sums_size], 1, sums_size, task.size[3], bias[c],
-                                           task.start[0] + n, c, target_z, target_y, first_x[i], step, plan.streams,
-                                           target)
+                                                  task.start[0] + n, c, target_z, target_y, first_x[i], step,
+                                                  plan.streams, target)
         lane += fan_x
     return 0
 

@@ -23,6 +23,7 @@ PRODUCTS_BYTES = 296 * 1024  # of a weight gradient, for pairs of taps
 STREAMED_BYTES = 8 * 1024 * 1024  # a result that is larger will have left the caches when it is read
 ROWS_BYTES = 24 * 1024  # the pixels of one row of tiles: most of L1
 PARTIAL_BYTES = 8 * 1024 * 1024  # copies of a weight gradient that are summed at the end
+POINT_PRODUCTS = 30  # that take as long as adding up one point of an output, where outputs are in pairs
 TASKS = 32  # enough to keep many threads busy; more only adds overhead
 MULTIPLICATIONS = 250_000  # of a task that is worth a thread: some 10 microseconds
 LARGE_WEIGHT = 32 * 1024  # elements: to pack so many takes longer than to think about it

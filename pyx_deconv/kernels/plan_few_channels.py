@@ -120,9 +120,7 @@ def along_lines(
     if depth > CHANNELS and (too_many or region(block) > 1.5 * prod(block) * prod(step)):
         depth = even(source_channels, CHANNELS, parts)
         block = fitting(FAR_BYTES)
-    multiplications = (
-        prod(size) * phases * groups * source_channels * target_channels * largest(directions)
-    )
+    multiplications = prod(size) * phases * groups * source_channels * target_channels * largest(directions)
     enough = plan.TASKS if multiplications > plan.TASKS * plan.MULTIPLICATIONS else 1
     phase_blocks = ceil_div(phases, phase_block)
     while prod(blocks_of(size, block)) * groups * phase_blocks < enough and prod(block) > 64:

@@ -10,6 +10,7 @@ from collections import defaultdict
 from math import prod
 from typing import TYPE_CHECKING, NamedTuple
 
+from . import plan
 from .plan import Tile, ceil_div, round_up
 
 if TYPE_CHECKING:
@@ -204,12 +205,12 @@ def pairs(
             points *= 3 / 2
     # Packing a weight costs about as much as multiplying it by 50 pixels; and channels have to fill vectors.
     pixels = batch * prod(direction.outputs for direction in spatial)
-    # Pairs cost a fifteenth of all products, and adding up the points of an output as much as 30 for each.
+    # Pairs cost a fifteenth of all products, and to add up the points of an output as much as some more.
     if (
         exact
         or min(source_channels, target_channels) < 32
         or pixels * (1 - rest) < 50 * (growth - 1)
-        or products * (1 - 1 / 15 - rest) < 30 * points
+        or products * (1 - 1 / 15 - rest) < plan.POINT_PRODUCTS * points
     ):
         return (False,) * len(spatial)
     return tuple(chosen)
