@@ -111,7 +111,7 @@ def correlation(
     target_channels *= prod(fan_sizes)
     # Where phases are side by side, a bright one would hide what a dim one loses.
     exact = tile.itemsize > 4 or parts > 1 or prod(fan_sizes) > 1
-    paired = (False,) * 3
+    paired: tuple[bool, ...] = (False,) * 3
     if in_pairs:
         paired = pairs(spatial, batch, source_channels, target_channels, exact)
     ordered = list(map(slots, spatial, paired))
