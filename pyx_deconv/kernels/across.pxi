@@ -76,7 +76,10 @@ cdef int pack_across(CorrelationPlan plan, const Grid *grid, const Box *task,
         place = at[0] * grid.pixel[0] + at[1] * grid.pixel[1]
         for axis in range(1, 4):
             place += index[axis] * grid.remainder[axis]
-        end = &source[n, channel + depth - 1, z, first_y + (bottom - 1) * step_y, first_x + (right - 1) * step, 0]
+        if left == right:
+            top = bottom = height
+        if top < bottom:
+            end = &source[n, channel + depth - 1, z, first_y + (bottom - 1) * step_y, first_x + (right - 1) * step, 0]
         for c in range(depth):
             target = &packed[place + c * grid.channel + (height - 1) * grid.pixel[2] + width - 1]
             target = &packed[place + c * grid.channel]

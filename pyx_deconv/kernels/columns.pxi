@@ -230,7 +230,7 @@ cdef int scatter_task(ColumnsPlan plan, Py_ssize_t task, const real_t *coarse, c
             place = ((start + k + c) * plan.fine_channels + first) * plan.taps
             source = &weight[place]
             end = &weight[place + size - 1]
-            if not plan.direct:
+            if whole and not plan.direct:
                 cut_into_panels(source, whole, ahead, &work[plan.weights_offset + c * plan.lanes], panel_step)
             if whole < panels:
                 width = min(plan.lanes, plan.width - whole * plan.lanes)
