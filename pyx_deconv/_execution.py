@@ -13,7 +13,6 @@ x is              the coarse map             the fine map
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -21,7 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pyx_deconv import _arguments, geometry, kernels
+from pyx_deconv import _arguments, _memory, geometry, kernels
 from pyx_deconv._arguments import Integers, Paddings
 from pyx_deconv.threads import get_num_threads
 
@@ -128,7 +127,7 @@ def forward(
     """Compute the result of a plan; ``prepared`` keeps what is made of the weight for the next call."""
     dtype = _arguments.result_dtype(x.dtype, weight.dtype, weight.dtype if bias is None else bias.dtype)
     if out is None:
-        result = out = _allocate(plan.shape, dtype)
+        result = out = _memory.empty(plan.shape, dtype)
     else:
         result = _arguments.output(out, plan.shape, dtype, (("x", x), ("weight", weight), ("bias", bias)))
     if not plan.empty:
@@ -168,7 +167,7 @@ class Kept:
 
     def __call__(self, x: NDArray[Any]) -> NDArray[Any]:
         """Compute the result for an aligned x."""
-        out = _allocate(self._shape, self._dtype)
+        out = _memory.empty(self._shape, self._dtype)
         threads = get_num_threads() if self._correlation.parallel else 1
         self._correlation.compute(self._six_axes(x), self._six_axes(out), threads)
         return out
@@ -191,7 +190,7 @@ def keep(
         _six_axes(x, plan),
         _native(weight, dtype),
         None if bias is None else _native(bias, dtype),
-        _six_axes(_allocate(plan.shape, dtype), plan),
+        _six_axes(_memory.empty(plan.shape, dtype), plan),
         plan.axes,
         plan.groups,
         get_num_threads(),
@@ -215,7 +214,7 @@ def backward(
     threads = get_num_threads()
     grad_x = grad_weight = grad_bias = None
     if "x" in needs:
-        grad_x = _allocate(x.shape, dtype)
+        grad_x = _memory.empty(x.shape, dtype)
         if not plan.empty:
             # The kernels of the adjoint have the conjugate weight.
             compute = kernels.gather if plan.transposed else kernels.scatter
@@ -231,7 +230,7 @@ def backward(
                 prepared=prepared,
             )
     if "weight" in needs:
-        grad_weight = _allocate(weight.shape, dtype)
+        grad_weight = _memory.empty(weight.shape, dtype)
         if plan.empty:
             grad_weight.fill(0)
         else:
@@ -272,16 +271,4 @@ def _native(array: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
     try:
         return array.astype(dtype)
     except (MemoryError, ValueError) as error:
-        raise _no_room(array.shape, dtype) from error
-
-
-def _allocate(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
-    try:
-        return kernels.aligned(math.prod(shape), dtype).reshape(shape)
-    except (MemoryError, ValueError) as error:  # ValueError: more than NumPy can count
-        raise _no_room(shape, dtype) from error
-
-
-def _no_room(shape: tuple[int, ...], dtype: np.dtype[Any]) -> MemoryError:
-    size = math.prod(max(length, 1) for length in shape) * dtype.itemsize
-    return MemoryError(f"no room for an array of shape {shape} and dtype {dtype}: {size / 2**30:.4g} GiB")
+        raise _memory.no_room(array.shape, dtype) from error
