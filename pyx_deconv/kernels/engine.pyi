@@ -5,7 +5,12 @@ from typing import Any, Protocol, type_check_only
 
 from .plan_columns import ColumnsFields
 from .plan_correlation import CorrelationFields
-from .plan_weight_gradient import ColumnsGradientFields, PairGradientFields, WeightGradientFields
+from .plan_weight_gradient import (
+    ColumnsGradientFields,
+    GradientFields,
+    PairGradientFields,
+    WeightGradientFields,
+)
 
 @type_check_only
 class Fused(Protocol):
@@ -27,6 +32,8 @@ class CorrelationPlan:
     @property
     def along_lines(self) -> bool: ...
     @property
+    def across(self) -> bool: ...
+    @property
     def group_lanes(self) -> int: ...
     @property
     def work_size(self) -> int: ...
@@ -40,26 +47,21 @@ class ColumnsPlan:
     @property
     def columns_size(self) -> int: ...
 
-class WeightGradientPlan:
+class GradientPlan:
+    def __init__(self, fields: GradientFields) -> None: ...
+    @property
+    def tasks(self) -> int: ...
+    @property
+    def work_size(self) -> int: ...
+
+class WeightGradientPlan(GradientPlan):
     def __init__(self, fields: WeightGradientFields) -> None: ...
-    @property
-    def tasks(self) -> int: ...
-    @property
-    def work_size(self) -> int: ...
 
-class PairGradientPlan:
+class PairGradientPlan(GradientPlan):
     def __init__(self, fields: PairGradientFields) -> None: ...
-    @property
-    def tasks(self) -> int: ...
-    @property
-    def work_size(self) -> int: ...
 
-class ColumnsGradientPlan:
+class ColumnsGradientPlan(GradientPlan):
     def __init__(self, fields: ColumnsGradientFields) -> None: ...
-    @property
-    def tasks(self) -> int: ...
-    @property
-    def work_size(self) -> int: ...
 
 pack_weight: Fused
 correlate: Fused
