@@ -66,7 +66,8 @@ def _block(size: int) -> mmap.mmap:
         _unused.append(found)
     made = mmap.mmap(-1, -(-size // PAGE) * PAGE, flags=_PRIVATE)
     if hasattr(mmap, "MADV_HUGEPAGE"):
-        made.madvise(mmap.MADV_HUGEPAGE)
+        with suppress(OSError):  # a system without huge pages
+            made.madvise(mmap.MADV_HUGEPAGE)
     return made
 
 

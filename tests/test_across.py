@@ -135,6 +135,19 @@ def test_any_call(call, layout, streams, fans):
         drawing.check_call(pxd, call, layout)
 
 
+@pytest.mark.parametrize("across", [False, True])
+def test_more_phases_side_by_side_than_are_streamed_at_a_time(across):
+    """Such a task would need too many sums: it is not computed so, and nothing hangs if it is."""
+    call, _ = made((9,), (64, 1, 4096), {"stride": 2048}, batch=1)
+    want = call.forward(reference)
+    with plans.new_plans() as patch:
+        patch.setattr(plan, "STREAMED_BYTES", 0)
+        choose, chosen = plan_across.across_pixels, []
+        patch.setattr(plan_across, "across_pixels", lambda *a: chosen.append(choose(*a)) or across)
+        np.testing.assert_allclose(call.forward(pxd), want, rtol=0, atol=1e-3)
+    assert chosen == [False]
+
+
 @pytest.mark.parametrize(
     ("size", "weight", "stride"),
     [((64, 64), (32, 3, 4, 4), 2), ((90, 75), (56, 1, 9, 9), 3), ((128, 128), (16, 19, 3, 3), 2)],

@@ -1,6 +1,7 @@
 """Large results are written to blocks that earlier ones have left."""
 
 import gc
+import mmap
 import os
 import subprocess
 import sys
@@ -66,6 +67,15 @@ def test_a_block_much_larger_than_needed_waits_for_another():
     small = _memory.empty(SHAPE, FLOAT)
     assert address(small) != place
     assert address(_memory.empty((2, *SHAPE), FLOAT)) == place
+
+
+def test_a_system_without_huge_pages_gives_small_ones(monkeypatch):
+    class WithoutHugePages(mmap.mmap):
+        def madvise(self, *_):
+            raise OSError("no such advice")
+
+    monkeypatch.setattr(_memory.mmap, "mmap", WithoutHugePages)
+    assert _memory.empty(SHAPE, FLOAT).shape == SHAPE
 
 
 def test_small_arrays_get_no_block():

@@ -4,6 +4,7 @@ dispatch.py             which compiled variant is used, and its functions for ea
 plan.py                 how the work is cut, from shapes alone: sizes and helpers
   taps.py                 which output meets which pixel through which tap; the order of weights
   plan_correlation.py     a forward pass or an input gradient
+  plan_across.py          the same with pixels in the lanes of the tile
   plan_columns.py         the same for few pixels
   plan_few_channels.py    the same with few channels
   plan_weight_gradient.py a weight gradient
@@ -11,6 +12,7 @@ engine.pyx              the loops, compiled once per instruction set (portable, 
   pixels.pxi              blocks of pixels, and packing them
   correlation_plan.pxi    how a forward pass or an input gradient is cut
   packed_weight.pxi       its weights
+  storing.pxi             from its sums to the result
   correlation.pxi         computed across target channels, with the register tile
   karatsuba.pxi           the same with outputs in pairs: three products for four
   across.pxi              computed with pixels in the lanes of the tile, where lines are contiguous
@@ -23,6 +25,8 @@ engine.pyx              the loops, compiled once per instruction set (portable, 
 tile.h, tile_body.h     the register tile
 karatsuba.h, _body.h    what pairs need beside it
 lines.h, _body.h        weighted sums of lines, or of pixels
+padded.h, _body.h       lines with zeros beside them
+stream.h                writing past the caches
 transpose.h, _body.h    channels side by side from lines of pixels, and back
 columns.h, _body.h      what few pixels need beside it
 storage.h               float16 and bfloat16

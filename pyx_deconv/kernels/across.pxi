@@ -33,13 +33,6 @@ cdef inline void grid_of(CorrelationPlan plan, Py_ssize_t item, Grid *grid) noex
     grid.row = plan.row
 
 
-cdef inline void within(Py_ssize_t first, Py_ssize_t step, Py_ssize_t size, Py_ssize_t count, Py_ssize_t *low,
-                        Py_ssize_t *high) noexcept nogil:
-    # The i < count with 0 <= first + step * i < size are [low, high).
-    low[0] = min(count, (max(0, -first) + step - 1) // step)
-    high[0] = max(low[0], min(count, (max(0, size - first) + step - 1) // step))
-
-
 cdef int pack_across(CorrelationPlan plan, const Grid *grid, const Box *task,
                      const stored_t[:, :, :, :, :, :] source, Py_ssize_t channel, Py_ssize_t depth,
                      real_t[::1] packed) except -1 nogil:
@@ -69,8 +62,8 @@ cdef int pack_across(CorrelationPlan plan, const Grid *grid, const Box *task,
         # [top, bottom) and [left, right): what is in the source
         first_y = task.start[2] * step_y + plan.low[2] + index[2]
         first_x = task.start[3] * step + plan.low[3] + index[3]
-        within(first_y, step_y, source.shape[3], height, &top, &bottom)
-        within(first_x, step, source.shape[4], width, &left, &right)
+        line_range(first_y, step_y, height, source.shape[3], &top, &bottom)
+        line_range(first_x, step, width, source.shape[4], &left, &right)
         if not 0 <= z < source.shape[2]:
             top = bottom = height
         place = at[0] * grid.pixel[0] + at[1] * grid.pixel[1]
@@ -171,10 +164,9 @@ cdef int store_across_line(const real_t *sums, Py_ssize_t count, Py_ssize_t line
                            Py_ssize_t n, Py_ssize_t c, Py_ssize_t z, Py_ssize_t y, Py_ssize_t x, Py_ssize_t step,
                            bint streams, stored_t[:, :, :, :, :, :] target) except -1 nogil:
     # target pixel x + step * i + f = sums[f * line_step + i] + bias, as far as there is one
-    cdef Py_ssize_t size = target.shape[4], i, f
-    cdef Py_ssize_t left = min(width, (max(0, -x) + step - 1) // step)
-    cdef Py_ssize_t right = max(left, min(width, (max(0, size - count + 1 - x) + step - 1) // step))
+    cdef Py_ssize_t size = target.shape[4], i, f, left, right
     cdef stored_t *pixel
+    line_range(x, step, width, size - count + 1, &left, &right)
     if stored_t is real_t and count == step and left < right and target.strides[4] == <Py_ssize_t>sizeof(stored_t):
         pixel = &target[n, c, z, y, x + right * step - 1, 0]
         pixel = &target[n, c, z, y, x + left * step, 0]

@@ -30,6 +30,9 @@ def across_pixels(
     strided = any(direction.source_step > 1 for direction in spatial)
     if strided or source_channels < tile.unit or not offsets:
         return False
+    # Phases along x that are side by side stay in one task, whose sums would not fit a cache.
+    if fan[-1] and min(rows, lcm(tile.rows, fan[-1].size)) > ROWS:
+        return False
     if any(pairs(spatial, batch, source_channels, target_channels, tile.itemsize > 4)):
         return False
     line = even(spatial[-1].outputs, plan.LINE)

@@ -17,7 +17,7 @@ cdef inline void store_lines_together(Py_ssize_t count, const real_t *lines, Py_
     # target[x * count + i] = lines[i * line_step + x] + shift
     cdef real_t run[STREAMED]
     cdef Py_ssize_t x = 0, size
-    if not streams:
+    if not streams or count > STREAMED:
         interleave(count, lines, line_step, width, shift, target)
         return
     while x < width:
