@@ -256,9 +256,12 @@ cdef int tiles_task(CorrelationPlan plan, Py_ssize_t task, const stored_t[:, :, 
                     const real_t[::1] packed, bint finite, const real_t[::1] bias,
                     stored_t[:, :, :, :, :, :] target, real_t[::1] work) except -1 nogil:
     # One block of pixels, phases and target channels of one group.
-    cdef Py_ssize_t phase_block = task % plan.phase_blocks
-    cdef Py_ssize_t channel = task // plan.phase_blocks % plan.channel_blocks * plan.channel_block
-    cdef Py_ssize_t group = task // (plan.phase_blocks * plan.channel_blocks) % plan.groups
+    cdef Py_ssize_t pixels = volume_of(plan.blocks), weights = plan.phase_blocks * plan.channel_blocks * plan.groups
+    cdef Py_ssize_t pixel = task % pixels if plan.pixels_first else task // weights
+    cdef Py_ssize_t weight = task // pixels if plan.pixels_first else task % weights
+    cdef Py_ssize_t phase_block = weight % plan.phase_blocks
+    cdef Py_ssize_t channel = weight // plan.phase_blocks % plan.channel_blocks * plan.channel_block
+    cdef Py_ssize_t group = weight // (plan.phase_blocks * plan.channel_blocks)
     cdef Py_ssize_t channels = min(plan.channel_block, plan.target_channels - channel)
     cdef Py_ssize_t phase, first_phase = phase_block * plan.phase_block
     cdef Py_ssize_t last_phase = min(first_phase + plan.phase_block, plan.phases)
@@ -266,7 +269,7 @@ cdef int tiles_task(CorrelationPlan plan, Py_ssize_t task, const stored_t[:, :, 
     cdef Py_ssize_t index[4]
     cdef Box box
     cdef bint done = plan.pairs and finite
-    unravel(task // (plan.phase_blocks * plan.channel_blocks * plan.groups), plan.blocks, index)
+    unravel(pixel, plan.blocks, index)
     box = cut(index, plan.block, plan.target_size)
     sums_size = volume(&box) * plan.channel_block
     sums = plan.sums_offset

@@ -26,6 +26,7 @@ cdef class CorrelationPlan:
     cdef bint in_place, merges, pairs, channels_last
     cdef readonly bint along_lines     # computed by lines.pxi
     cdef readonly bint across          # computed by across.pxi
+    cdef bint pixels_first             # tasks with the same weights follow each other, not those with the same pixels
     cdef bint streams                  # the target is larger than the caches
     cdef Py_ssize_t line, plane, row   # there, from one line, plane, channel of sums to the next
     cdef readonly Py_ssize_t group_lanes    # computed by groups.pxi: target channels of a group; else 0
@@ -62,6 +63,7 @@ cdef class CorrelationPlan:
         self.in_place = fields.in_place
         self.along_lines = fields.along_lines
         self.across = fields.across
+        self.pixels_first = fields.pixels_first
         self.streams = fields.streams
         self.line, self.plane, self.row = fields.sums_steps
         self.group_lanes = fields.group_lanes

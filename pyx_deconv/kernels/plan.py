@@ -21,6 +21,7 @@ PACKED_BYTES = 128 * 1024
 VALUES_BYTES = 144 * 1024  # what a task multiplies for pairs of taps, and again what it sums
 PRODUCTS_BYTES = 296 * 1024  # of a weight gradient, for pairs of taps
 STREAMED_BYTES = 8 * 1024 * 1024  # a result that is larger will have left the caches when it is read
+WEIGHT_BYTES = 6 * 1024 * 1024  # a larger weight does not stay in the caches from one block of pixels to the next
 ROWS_BYTES = 24 * 1024  # the pixels of one row of tiles: most of L1
 PARTIAL_BYTES = 8 * 1024 * 1024  # copies of a weight gradient that are summed at the end
 POINT_PRODUCTS = 30  # that take as long as adding up one point of an output, where outputs are in pairs

@@ -57,6 +57,7 @@ class CorrelationFields:
     along_lines: bool
     across: bool  # whether the tile has pixels in its lanes
     sums_steps: tuple[int, int, int]  # there, from one line, plane, channel of sums to the next
+    pixels_first: bool  # whether tasks with the same weights follow each other, not those with the same pixels
     streams: bool  # whether the target is larger than the caches
     group_lanes: int  # target channels of a group where vectors run across groups, else 0
     merges: bool  # whether the taps of a phase along x meet neighbours in the source
@@ -204,6 +205,12 @@ def correlation(
     blocks = blocks_of(target_size, block)
     phase_blocks, channel_blocks = ceil_div(phases, phase_block), ceil_div(lanes, channel_block)
     tasks = prod(blocks) * groups * phase_blocks * channel_blocks
+    # Either the weights are read anew for each block of pixels, or the source for each block of weights.
+    weight_size = prod(slot_count) * groups * source_channels * lanes
+    source_reads = prod(source_size) * groups * source_channels * (phase_blocks * channel_blocks - 1)
+    pixels_first = (
+        weight_size * tile.itemsize > plan.WEIGHT_BYTES and weight_size * (prod(blocks) - 1) > source_reads
+    )
     merges = all(
         b[1] - a[1] == 1 for phase in x.phases for a, b in zip(phase.taps, phase.taps[1:], strict=False)
     )
@@ -248,6 +255,7 @@ def correlation(
         along_lines=False,
         across=False,
         sums_steps=(0, 0, 0),
+        pixels_first=pixels_first,
         streams=prod(target_size) * phases * groups * target_channels * tile.itemsize >= plan.STREAMED_BYTES,
         group_lanes=0,
         merges=merges,
