@@ -82,14 +82,14 @@ cdef extern from "stream.h" nogil:
     void end_of_stream()
 
 cdef extern from "karatsuba.h" nogil:
-    void differences_float(Py_ssize_t ny, Py_ssize_t nx, const float **pixels, Py_ssize_t depth, float *values,
+    void differences_float(Py_ssize_t ny, Py_ssize_t nx, const float **pixels, Py_ssize_t depth, Py_ssize_t ahead, float *values,
                            Py_ssize_t step)
-    void differences_double(Py_ssize_t ny, Py_ssize_t nx, const double **pixels, Py_ssize_t depth, double *values,
+    void differences_double(Py_ssize_t ny, Py_ssize_t nx, const double **pixels, Py_ssize_t depth, Py_ssize_t ahead, double *values,
                             Py_ssize_t step)
-    void sums_float(Py_ssize_t ny, Py_ssize_t nx, const float **pixels, Py_ssize_t depth, float *values,
+    void sums_float(Py_ssize_t ny, Py_ssize_t nx, const float **pixels, Py_ssize_t depth, Py_ssize_t ahead, float *values,
                     Py_ssize_t step)
     void add_to_outer_float(float *outer0, const float *inner, float *outer2, Py_ssize_t size, int sign)
-    void sums_double(Py_ssize_t ny, Py_ssize_t nx, const double **pixels, Py_ssize_t depth, double *values,
+    void sums_double(Py_ssize_t ny, Py_ssize_t nx, const double **pixels, Py_ssize_t depth, Py_ssize_t ahead, double *values,
                      Py_ssize_t step)
     void add_to_outer_double(double *outer0, const double *inner, double *outer2, Py_ssize_t size, int sign)
     int add_rows_float(float *first, const float *middle, float *last, Py_ssize_t rows, Py_ssize_t size)
@@ -238,20 +238,20 @@ cdef inline void padded_lines(const real_t *source, Py_ssize_t source_step, Py_s
         padded_lines_double(source, source_step, step, lines, left, count, width, target, target_step, ahead)
 
 
-cdef inline void differences(Py_ssize_t ny, Py_ssize_t nx, const real_t **pixels, Py_ssize_t depth, real_t *values,
+cdef inline void differences(Py_ssize_t ny, Py_ssize_t nx, const real_t **pixels, Py_ssize_t depth, Py_ssize_t ahead, real_t *values,
                              Py_ssize_t step) noexcept nogil:
     if real_t is float:
-        differences_float(ny, nx, pixels, depth, values, step)
+        differences_float(ny, nx, pixels, depth, ahead, values, step)
     else:
-        differences_double(ny, nx, pixels, depth, values, step)
+        differences_double(ny, nx, pixels, depth, ahead, values, step)
 
 
-cdef inline void sums(Py_ssize_t ny, Py_ssize_t nx, const real_t **pixels, Py_ssize_t depth, real_t *values,
+cdef inline void sums(Py_ssize_t ny, Py_ssize_t nx, const real_t **pixels, Py_ssize_t depth, Py_ssize_t ahead, real_t *values,
                       Py_ssize_t step) noexcept nogil:
     if real_t is float:
-        sums_float(ny, nx, pixels, depth, values, step)
+        sums_float(ny, nx, pixels, depth, ahead, values, step)
     else:
-        sums_double(ny, nx, pixels, depth, values, step)
+        sums_double(ny, nx, pixels, depth, ahead, values, step)
 
 
 cdef inline void add_to_outer(real_t *outer0, const real_t *inner, real_t *outer2, Py_ssize_t size,

@@ -54,7 +54,7 @@ cdef int make_values(const Layout *layout, const Box *units, const Reach *reach,
     cdef Py_ssize_t step[4]
     cdef Py_ssize_t factor[4]
     cdef Py_ssize_t points[4]   # along each axis: 2 where two pixels make three values
-    cdef Py_ssize_t unit, j, k, z, y, x, axis, slice_size, count = volume(units)
+    cdef Py_ssize_t unit, j, k, z, y, x, axis, ahead, slice_size, count = volume(units)
     cdef Py_ssize_t at[4]
     cdef const real_t *pixels[9]
     cdef const real_t *origin
@@ -93,6 +93,7 @@ cdef int make_values(const Layout *layout, const Box *units, const Reach *reach,
         step[3] = depth
         for axis in range(2, -1, -1):
             step[axis] = step[axis + 1] * box.size[axis + 1]
+    ahead = factor[3] * step[3] if layout.in_place else 0   # what is packed is at hand
     # From here on pixels are counted from that of the first unit.
     for axis in range(1, 4):
         origin -= reach[axis].low * step[axis]
@@ -121,9 +122,9 @@ cdef int make_values(const Layout *layout, const Box *units, const Reach *reach,
                     j += 1
             values = &work[layout.values + (z * points[1] * slice_size + unit) * width]
             if layout.as_sums:
-                sums(reach[2].count, reach[3].count, pixels, depth, values, count * width)
+                sums(reach[2].count, reach[3].count, pixels, depth, ahead, values, count * width)
             else:
-                differences(reach[2].count, reach[3].count, pixels, depth, values, count * width)
+                differences(reach[2].count, reach[3].count, pixels, depth, ahead, values, count * width)
         advance(at, &grid)
     values = &work[layout.values]
     if reach[1].count == 3:

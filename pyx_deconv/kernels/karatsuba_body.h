@@ -36,12 +36,16 @@ typedef REAL NAME(single) __attribute__((may_alias));
         else                                                                                                           \
             for (ptrdiff_t next = 0; next < depth; next += LANES) {                                                    \
                 const ptrdiff_t c = next + LANES <= depth ? next : depth - LANES;                                      \
+                if (ahead)                                                                                             \
+                    for (int i = 0; i < FROM_Y * FROM_X; i++)                                                          \
+                        if (i % FROM_X || FROM_X == 1)                                                                 \
+                            __builtin_prefetch(pixels[i] + ahead + c);                                                 \
                 MAKE(NAME(unaligned), NY, NX, FROM_Y, FROM_X, ALONG)                                                   \
             }                                                                                                          \
         break;
 
 static inline void NAME(differences)(ptrdiff_t ny, ptrdiff_t nx, const REAL *const *pixels, ptrdiff_t depth,
-                                     REAL *values, ptrdiff_t step)
+                                     ptrdiff_t ahead, REAL *values, ptrdiff_t step)
 {
     enum { LANES = VECTOR_BYTES / sizeof(REAL) };
     switch (10 * ny + nx) {
@@ -57,8 +61,8 @@ static inline void NAME(differences)(ptrdiff_t ny, ptrdiff_t nx, const REAL *con
     }
 }
 
-static inline void NAME(sums)(ptrdiff_t ny, ptrdiff_t nx, const REAL *const *pixels, ptrdiff_t depth, REAL *values,
-                              ptrdiff_t step)
+static inline void NAME(sums)(ptrdiff_t ny, ptrdiff_t nx, const REAL *const *pixels, ptrdiff_t depth, ptrdiff_t ahead,
+                              REAL *values, ptrdiff_t step)
 {
     enum { LANES = VECTOR_BYTES / sizeof(REAL) };
     switch (10 * ny + nx) {
