@@ -26,7 +26,7 @@ cdef class CorrelationPlan:
     cdef bint in_place, merges, pairs, channels_last
     cdef readonly bint along_lines     # computed by lines.pxi
     cdef readonly bint across          # computed by across.pxi
-    cdef bint pixels_first             # tasks with the same weights follow each other, not those with the same pixels
+    cdef bint pixels_first             # the next task has other pixels, with the same weights
     cdef bint streams                  # the target is larger than the caches
     cdef Py_ssize_t line, plane, row   # there, from one line, plane, channel of sums to the next
     cdef readonly Py_ssize_t group_lanes    # computed by groups.pxi: target channels of a group; else 0

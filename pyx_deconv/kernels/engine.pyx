@@ -82,15 +82,15 @@ cdef extern from "stream.h" nogil:
     void end_of_stream()
 
 cdef extern from "karatsuba.h" nogil:
-    void differences_float(Py_ssize_t ny, Py_ssize_t nx, const float **pixels, Py_ssize_t depth, Py_ssize_t ahead, float *values,
-                           Py_ssize_t step)
-    void differences_double(Py_ssize_t ny, Py_ssize_t nx, const double **pixels, Py_ssize_t depth, Py_ssize_t ahead, double *values,
-                            Py_ssize_t step)
-    void sums_float(Py_ssize_t ny, Py_ssize_t nx, const float **pixels, Py_ssize_t depth, Py_ssize_t ahead, float *values,
-                    Py_ssize_t step)
+    void differences_float(Py_ssize_t ny, Py_ssize_t nx, const float **pixels, Py_ssize_t depth, Py_ssize_t ahead,
+                           float *values, Py_ssize_t step)
+    void differences_double(Py_ssize_t ny, Py_ssize_t nx, const double **pixels, Py_ssize_t depth, Py_ssize_t ahead,
+                            double *values, Py_ssize_t step)
+    void sums_float(Py_ssize_t ny, Py_ssize_t nx, const float **pixels, Py_ssize_t depth, Py_ssize_t ahead,
+                    float *values, Py_ssize_t step)
     void add_to_outer_float(float *outer0, const float *inner, float *outer2, Py_ssize_t size, int sign)
-    void sums_double(Py_ssize_t ny, Py_ssize_t nx, const double **pixels, Py_ssize_t depth, Py_ssize_t ahead, double *values,
-                     Py_ssize_t step)
+    void sums_double(Py_ssize_t ny, Py_ssize_t nx, const double **pixels, Py_ssize_t depth, Py_ssize_t ahead,
+                     double *values, Py_ssize_t step)
     void add_to_outer_double(double *outer0, const double *inner, double *outer2, Py_ssize_t size, int sign)
     int add_rows_float(float *first, const float *middle, float *last, Py_ssize_t rows, Py_ssize_t size)
     int add_pairs_float(const float *a, const float *b, const float *c, Py_ssize_t size, float *first, float *second)
@@ -238,16 +238,16 @@ cdef inline void padded_lines(const real_t *source, Py_ssize_t source_step, Py_s
         padded_lines_double(source, source_step, step, lines, left, count, width, target, target_step, ahead)
 
 
-cdef inline void differences(Py_ssize_t ny, Py_ssize_t nx, const real_t **pixels, Py_ssize_t depth, Py_ssize_t ahead, real_t *values,
-                             Py_ssize_t step) noexcept nogil:
+cdef inline void differences(Py_ssize_t ny, Py_ssize_t nx, const real_t **pixels, Py_ssize_t depth, Py_ssize_t ahead,
+                             real_t *values, Py_ssize_t step) noexcept nogil:
     if real_t is float:
         differences_float(ny, nx, pixels, depth, ahead, values, step)
     else:
         differences_double(ny, nx, pixels, depth, ahead, values, step)
 
 
-cdef inline void sums(Py_ssize_t ny, Py_ssize_t nx, const real_t **pixels, Py_ssize_t depth, Py_ssize_t ahead, real_t *values,
-                      Py_ssize_t step) noexcept nogil:
+cdef inline void sums(Py_ssize_t ny, Py_ssize_t nx, const real_t **pixels, Py_ssize_t depth, Py_ssize_t ahead,
+                      real_t *values, Py_ssize_t step) noexcept nogil:
     if real_t is float:
         sums_float(ny, nx, pixels, depth, ahead, values, step)
     else:

@@ -1,7 +1,8 @@
 /* What multiplying by pairs of taps needs beside the tile; karatsuba.pxi has the formula.
  *
  *     differences   values of one unit of outputs along y and x: d0 - d1, d1, d2 - d1 along an axis with three
- *                   pixels, the pixels themselves along one with two or one; in value[(j*nx + i) * step + channel]
+ *                   pixels, the pixels themselves along one with two or one; in value[(j*nx + i) * step + channel];
+ *                   what lies ahead elements after the pixels is fetched, unless ahead is 0
  *     sums          likewise d0, d0 + d1, d1 along an axis with two pixels
  *     add_to_outer  outer0 += inner, outer2 += inner; or -= for a negative sign
  *     add_pairs     first = a + b, second = b + c (second may be NULL); returns whether both rows are finite and, in

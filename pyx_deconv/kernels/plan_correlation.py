@@ -57,7 +57,7 @@ class CorrelationFields:
     along_lines: bool
     across: bool  # whether the tile has pixels in its lanes
     sums_steps: tuple[int, int, int]  # there, from one line, plane, channel of sums to the next
-    pixels_first: bool  # whether tasks with the same weights follow each other, not those with the same pixels
+    pixels_first: bool  # whether the next task has other pixels, with the same weights
     streams: bool  # whether the target is larger than the caches
     group_lanes: int  # target channels of a group where vectors run across groups, else 0
     merges: bool  # whether the taps of a phase along x meet neighbours in the source

@@ -1,0 +1,52 @@
+"""In which order blocks of pixels and of weights take their turns: it follows from sizes and changes no bit."""
+
+import numpy as np
+import plans
+import pytest
+
+import pyx_deconv as pxd
+from pyx_deconv import kernels
+from pyx_deconv.geometry import Axis
+from pyx_deconv.kernels import plan, plan_correlation, taps
+from pyx_deconv.kernels.plan import Tile
+
+FLOAT32_AVX512 = Tile(8, 32, 8, 4)
+
+
+@pytest.mark.parametrize(
+    ("channels", "size", "pixels_first"),
+    [(256, 16, True), (64, 16, False), (512, 2, False)],
+    ids=["large weight", "weight that stays in the caches", "one block of pixels"],
+)
+def test_which_comes_first(channels, size, pixels_first):
+    axis = taps.scatter(Axis(size, 2 * size, 4, 2, 1, 1))
+    fields = plan_correlation.correlation(
+        (axis, axis), 4 if size > 2 else 1, 1, 1, channels, channels, True, True, FLOAT32_AVX512
+    )
+    assert fields.pixels_first == pixels_first
+
+
+@pytest.mark.parametrize("data_format", ["channels_first", "channels_last"])
+@pytest.mark.parametrize(("groups", "channels"), [(1, 160), (3, 99)])
+@pytest.mark.parametrize("threads", [1, 3])
+def test_the_order_changes_no_bit(data_format, groups, channels, threads):
+    rng = np.random.default_rng(channels)
+    shape = (2, 23, 21, channels) if data_format == "channels_last" else (2, channels, 23, 21)
+    x = rng.standard_normal(shape, np.float32)
+    weight = rng.standard_normal((channels, channels // groups, 4, 4), np.float32)
+    settings = {"stride": 2, "padding": (1, 0), "groups": groups, "data_format": data_format}
+    bits = {}
+    for most in (0, 2**40):
+        made = []
+        with plans.new_plans() as patch, pxd.num_threads(threads):
+            patch.setattr(plan, "WEIGHT_BYTES", most)
+            original = plan_correlation.correlation
+            patch.setattr(
+                plan_correlation, "correlation", lambda *a, **k: made.append(original(*a, **k)) or made[-1]
+            )
+            y = pxd.conv_transpose(x, weight, **settings)
+            grad = pxd.conv_transpose_backward(y, x, weight, needs=("x",), **settings)
+        assert [fields.pixels_first for fields in made] == [most == 0] * len(made)
+        assert made, "a plan of this kind"
+        bits[most] = y.tobytes(), grad[0].tobytes()
+    assert bits[0] == bits[2**40]
