@@ -22,11 +22,14 @@ Integers = int | tuple[int, ...]
 Pair = tuple[int, int]
 Same = Literal["same_upper", "same_lower"]
 Paddings = int | str | tuple[int | Pair, ...]
+# stride, padding, output_padding, output_size, dilation, groups, data_format
+Settings = tuple[Integers, Paddings, Integers, Integers | None, Integers, int, str]
 
 LARGEST = 2**31 - 1
 COMPUTED = frozenset((np.float16, np.float32, np.float64, np.complex64, np.complex128))
 EFFORT: Any = 10_000  # steps; the stubs of NumPy know only its two special values
 GRADIENTS = ("x", "weight", "bias")
+ONLY_INTEGERS = frozenset((int,))  # the types in a sequence that needs no conversion
 WORDS: dict[str, Pair | Same] = {
     "valid": (0, 0),
     "same": "same_upper",
@@ -64,6 +67,8 @@ def integers(value: Any, name: str) -> Integers:
     """Return an integer, or a tuple of integers from a list, a tuple or a one-dimensional array."""
     if type(value) is int:
         return value
+    if type(value) in (tuple, list) and ONLY_INTEGERS.issuperset(map(type, value)):
+        return tuple(value)
     if _is_sequence(value):
         return tuple(integer(entry, f"{name}[{index}]") for index, entry in enumerate(value))
     try:
@@ -79,11 +84,15 @@ def paddings(value: Any) -> Paddings:
     """Return an integer, a word, or a tuple with an integer or a (begin, end) tuple for every axis."""
     if type(value) is int:
         return value
+    if type(value) in (tuple, list) and ONLY_INTEGERS.issuperset(map(type, value)):
+        return tuple(value)
     if isinstance(value, str):
         return str(value)
     if _is_sequence(value):
-        named = ((entry, f"padding[{index}]") for index, entry in enumerate(value))
-        return tuple(pair(*entry) if _is_sequence(entry[0]) else integer(*entry) for entry in named)
+        return tuple(
+            pair(entry, f"padding[{index}]") if _is_sequence(entry) else integer(entry, f"padding[{index}]")
+            for index, entry in enumerate(value)
+        )
     try:
         return integer(value, "padding")
     except TypeError:
@@ -103,6 +112,8 @@ def pair(value: Any, name: str) -> Pair:
 
 
 def _is_sequence(value: object) -> bool:
+    if isinstance(value, (tuple, list)):  # and not by way of the abstract class, which takes its time
+        return True
     if isinstance(value, np.ndarray):
         return value.ndim > 0
     return isinstance(value, Sequence) and not isinstance(value, (str, bytes, bytearray, memoryview))
@@ -115,6 +126,27 @@ def data_format(value: Any) -> str:
     if value not in ("channels_first", "channels_last"):
         raise ValueError(f"data_format must be 'channels_first' or 'channels_last', not {show(value)}")
     return str(value)
+
+
+def settings(
+    stride: Any,
+    padding: Any,
+    output_padding: Any,
+    output_size: Any,
+    dilation: Any,
+    groups: Any,
+    layout: Any,
+) -> Settings:
+    """Return the parameters of an operation, all of the right types."""
+    return (
+        integers(stride, "stride"),
+        paddings(padding),
+        integers(output_padding, "output_padding"),
+        None if output_size is None else integers(output_size, "output_size"),
+        integers(dilation, "dilation"),
+        integer(groups, "groups"),
+        data_format(layout),
+    )
 
 
 def mode(value: Any) -> str:
@@ -289,17 +321,14 @@ def array(value: ArrayLike, name: str) -> NDArray[Any]:
             value = np.asarray(value)
         except ValueError as error:  # ragged lists
             raise ValueError(f"{name} cannot be made an array: {error}") from error
-    _check_dtype(value.dtype, name)
-    return value
-
-
-def _check_dtype(dtype: np.dtype[Any], name: str) -> None:
+    dtype = value.dtype
     # bfloat16 is known by its name alone: whoever made the array has imported ml_dtypes already.
     if dtype.type not in COMPUTED and dtype.kind not in "biu" and dtype.name != "bfloat16":
         raise TypeError(
             f"{name} must be of float16, bfloat16, float32, float64, complex64, complex128, an integer dtype "
             f"or bool, not {dtype}"
         )
+    return value
 
 
 @lru_cache(maxsize=256)

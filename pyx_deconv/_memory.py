@@ -73,11 +73,10 @@ def _block(size: int) -> mmap.mmap:
 
 def empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
     """Return an uninitialised C-contiguous array; a MemoryError says that there is no room for it."""
-    count = math.prod(shape)
-    size = count * dtype.itemsize
+    size = math.prod(shape) * dtype.itemsize
     try:
         if size < LARGE or not _PRIVATE:
-            return kernels.aligned(count, dtype).reshape(shape)
+            return kernels.aligned(shape, dtype)
         return np.asarray(_Lease(_block(size)))[:size].view(dtype).reshape(shape)
     except (MemoryError, ValueError, OverflowError, OSError) as error:  # more than can be had, or counted
         raise no_room(shape, dtype) from error

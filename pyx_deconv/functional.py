@@ -6,7 +6,7 @@ from typing import Any
 from numpy.typing import ArrayLike, NDArray
 
 from pyx_deconv import _arguments
-from pyx_deconv._execution import Gradients, backward, forward, make_plan
+from pyx_deconv._execution import Gradients, backward, forward
 
 __all__ = ["Gradients", "conv", "conv_backward", "conv_transpose", "conv_transpose_backward"]
 
@@ -127,10 +127,10 @@ def conv_transpose(
     """
     x, weight = _arguments.array(x, "x"), _arguments.array(weight, "weight")
     bias = None if bias is None else _arguments.array(bias, "bias")
-    plan = make_plan(
-        True, x, weight, bias, stride, padding, output_padding, output_size, dilation, groups, data_format
+    settings = _arguments.settings(
+        stride, padding, output_padding, output_size, dilation, groups, data_format
     )
-    return forward(plan, x, weight, bias, out)
+    return forward(True, x, weight, bias, settings, out)
 
 
 def conv(
@@ -215,8 +215,8 @@ def conv(
     """
     x, weight = _arguments.array(x, "x"), _arguments.array(weight, "weight")
     bias = None if bias is None else _arguments.array(bias, "bias")
-    plan = make_plan(False, x, weight, bias, stride, padding, 0, None, dilation, groups, data_format)
-    return forward(plan, x, weight, bias, out)
+    settings = _arguments.settings(stride, padding, 0, None, dilation, groups, data_format)
+    return forward(False, x, weight, bias, settings, out)
 
 
 def conv_transpose_backward(
@@ -290,10 +290,10 @@ def conv_transpose_backward(
     """
     grad_output = _arguments.array(grad_output, "grad_output")
     x, weight = _arguments.array(x, "x"), _arguments.array(weight, "weight")
-    plan = make_plan(
-        True, x, weight, None, stride, padding, output_padding, output_size, dilation, groups, data_format
+    settings = _arguments.settings(
+        stride, padding, output_padding, output_size, dilation, groups, data_format
     )
-    return backward(plan, grad_output, x, weight, _arguments.needs(needs))
+    return backward(True, grad_output, x, weight, settings, _arguments.needs(needs))
 
 
 def conv_backward(
@@ -359,5 +359,5 @@ def conv_backward(
     """
     grad_output = _arguments.array(grad_output, "grad_output")
     x, weight = _arguments.array(x, "x"), _arguments.array(weight, "weight")
-    plan = make_plan(False, x, weight, None, stride, padding, 0, None, dilation, groups, data_format)
-    return backward(plan, grad_output, x, weight, _arguments.needs(needs))
+    settings = _arguments.settings(stride, padding, 0, None, dilation, groups, data_format)
+    return backward(False, grad_output, x, weight, settings, _arguments.needs(needs))

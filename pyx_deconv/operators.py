@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from pyx_deconv import _arguments
-from pyx_deconv._execution import Gradients, Kept, Plan, backward, forward, keep, make_plan
+from pyx_deconv import _arguments, kernels
+from pyx_deconv._execution import Gradients, Pass, Plan, backward, compute, make_plan, remember
 
 __all__ = ["Conv", "ConvTranspose"]
 
@@ -22,20 +22,20 @@ class _Operator:
     def __init__(self, weight: ArrayLike, bias: ArrayLike | None, data_format: str, **settings: Any) -> None:
         self.weight = _kept(weight, "weight")
         self.bias = None if bias is None else _kept(bias, "bias")
-        self._settings = (
-            _arguments.integers(settings["stride"], "stride"),
-            _arguments.paddings(settings["padding"]),
-            _arguments.integers(settings.get("output_padding", 0), "output_padding"),
+        self._settings = _arguments.settings(
+            settings["stride"],
+            settings["padding"],
+            settings.get("output_padding", 0),
             None,
-            _arguments.integers(settings["dilation"], "dilation"),
-            _arguments.integer(settings["groups"], "groups"),
-            _arguments.data_format(data_format),
+            settings["dilation"],
+            settings["groups"],
+            data_format,
         )
         self._check()
         # A dictionary, so that several threads may call: what two of them pack at once is the same.
         self._prepared: dict[Any, Any] = {}
-        self._weights: dict[np.dtype[Any], NDArray[Any]] = {self.weight.dtype: self.weight}
-        self._kept: dict[Any, Kept | None] = {}
+        self._converted: dict[tuple[np.dtype[Any], str], NDArray[Any] | None] = {}
+        self._kept: dict[Any, tuple[Pass, kernels.Weighed]] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         # Plans of the kernels are for this process.
@@ -55,14 +55,17 @@ class _Operator:
         _arguments.per_axis(output_padding, "output_padding", rank, 0)
         _arguments.padding_per_axis(padding, rank)
 
-    def _plan(self, x: NDArray[Any]) -> Plan:
-        return make_plan(self._transposed, x, self.weight, self.bias, *self._settings)
+    def _plan(self, shape: tuple[int, ...]) -> Plan:
+        bias = None if self.bias is None else self.bias.shape
+        return make_plan(self._transposed, shape, self.weight.shape, bias, self._settings)
 
-    def _weight_as(self, dtype: np.dtype[Any]) -> NDArray[Any]:
-        # Converted once for each dtype that it is computed in.
-        if dtype not in self._weights:
-            self._weights[dtype] = self.weight.astype(dtype)
-        return self._weights[dtype]
+    def _as(self, dtype: np.dtype[Any], name: str) -> Any:
+        """Return the weight or the bias, converted once for each dtype that it is computed in."""
+        if (dtype, name) not in self._converted:
+            given = getattr(self, name)
+            converted = given if given is None or given.dtype == dtype else given.astype(dtype)
+            self._converted[dtype, name] = converted
+        return self._converted[dtype, name]
 
     def __call__(self, x: ArrayLike, *, out: NDArray[Any] | None = None) -> NDArray[Any]:
         """Apply the operator.
@@ -79,21 +82,24 @@ class _Operator:
         ndarray
             The result, as of the function of the same name.
         """
-        x = _arguments.array(x, "x")
         # What is checked, planned and packed for an input is so for all that differ in their numbers only.
-        kind = x.shape, x.strides, x.dtype
-        kept = self._kept.get(kind)
-        if kept is not None and out is None and x.flags.aligned:
-            return kept(x)
-        plan = self._plan(x)
+        if type(x) is np.ndarray:
+            known = self._kept.get((x.shape, x.strides, x.dtype))
+            if known is not None and x.flags.aligned:
+                made, weighed = known
+                target = made.target(out, x, self.weight, self.bias)
+                if target is not None:
+                    made.compute_weighed(x, weighed, target)
+                    return target if out is None else out
+        x = _arguments.array(x, "x")
+        plan = self._plan(x.shape)
         bias_dtype = self.weight.dtype if self.bias is None else self.bias.dtype
         dtype = _arguments.result_dtype(x.dtype, self.weight.dtype, bias_dtype)
-        weight = self._weight_as(dtype)
-        result = forward(plan, x, weight, self.bias, out, self._prepared)
-        if kind not in self._kept:
-            if len(self._kept) >= MOST_KEPT:
-                self._kept.clear()
-            self._kept[kind] = keep(plan, x, weight, self.bias, self._prepared)
+        weight, bias = self._as(dtype, "weight"), self._as(dtype, "bias")
+        result, found = compute(plan, x, weight, bias, out, self._prepared)
+        packed = None if found is None else found.weigh(weight, bias, self._prepared)
+        if found is not None and packed is not None:
+            remember(self._kept, MOST_KEPT, (x.shape, x.strides, x.dtype), (found, packed))
         return result
 
     def backward(
@@ -117,8 +123,15 @@ class _Operator:
         """
         grad_output, x = _arguments.array(grad_output, "grad_output"), _arguments.array(x, "x")
         dtype = _arguments.result_dtype(grad_output.dtype, x.dtype, self.weight.dtype)
-        weight = self._weight_as(dtype)
-        return backward(self._plan(x), grad_output, x, weight, _arguments.needs(needs), self._prepared)
+        return backward(
+            self._transposed,
+            grad_output,
+            x,
+            self._as(dtype, "weight"),
+            self._settings,
+            _arguments.needs(needs),
+            self._prepared,
+        )
 
     def output_shape(self, input_shape: Sequence[int]) -> tuple[int, ...]:
         """Return the shape of the result for an input of this shape, in this operator's layout."""
@@ -126,7 +139,7 @@ class _Operator:
             _arguments.at_least(_arguments.integer(size, "input_shape"), "input_shape", 0, axis)
             for axis, size in enumerate(input_shape)
         )
-        return self._plan(np.broadcast_to(np.zeros((), self.weight.dtype), shape)).shape
+        return self._plan(shape).shape
 
     def __repr__(self) -> str:
         names = ("stride", "padding", "output_padding", "output_size", "dilation", "groups", "data_format")

@@ -4,18 +4,22 @@ import contextlib
 
 import pytest
 
-from pyx_deconv import kernels
+from pyx_deconv import _execution, kernels
 
 
 @contextlib.contextmanager
 def new_plans():
     """Plans made meanwhile are not those of before, and not used afterwards."""
-    caches = kernels._correlation_plan, kernels._columns_plan, kernels._weight_gradient_plan
-    with pytest.MonkeyPatch.context() as patch:
-        for cache in caches:
+
+    def forget():
+        for cache in (kernels._correlation_plan, kernels._columns_plan, kernels._weight_gradient_plan):
             cache.cache_clear()
+        _execution._forward.clear()
+        _execution._backward.clear()
+
+    with pytest.MonkeyPatch.context() as patch:
+        forget()
         try:
             yield patch
         finally:
-            for cache in caches:
-                cache.cache_clear()
+            forget()

@@ -43,7 +43,9 @@ the weight (coarse channels, fine channels // groups, *kernel).
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import lru_cache
+from itertools import chain, islice
 from math import prod
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -72,40 +74,26 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ARITHMETIC",
+    "Correlation",
+    "Weighed",
+    "WeightGradient",
     "aligned",
     "available_instruction_sets",
     "engine",
-    "gather",
     "instruction_set",
-    "keep",
-    "scatter",
-    "six_axes",
-    "weight_gradient",
+    "stored",
 ]
 
-# (batch, channels, *spatial) as (batch, channels, z, y, x, part)
-_SIX = {rank: (slice(None), slice(None), *(None,) * (3 - rank), ..., None) for rank in (1, 2, 3)}
 
+SMALL = 4096  # elements of memory whose address takes longer to look up than it gains
 
 # numpy.dtype.name is made anew each time it is asked for, which takes as long as a small kernel.
 _name = lru_cache(maxsize=64)(attrgetter("name"))
 
 
-def six_axes(array: Array) -> Array:
-    """Return (batch, channels, *spatial) as the kernels see it."""
-    return _map(array, ARITHMETIC[_name(array.dtype)].stored)
-
-
-def _map(array: Array, stored: np.dtype[Any]) -> Array:
-    seen = array[_SIX[array.ndim - 2]]
-    return seen if seen.dtype is stored else seen.view(stored)  # which takes as long as the kernel itself may
-
-
-def _weight(array: Array, groups: int, stored: np.dtype[Any]) -> Array:
-    # (group, coarse, fine, z, y, x, part)
-    shape = (groups, array.shape[0] // groups, array.shape[1], *(1,) * (5 - array.ndim), *array.shape[2:], 1)
-    seen = array.reshape(shape)
-    return seen if seen.dtype is stored else seen.view(stored)
+def stored(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """Return the dtype of the parts of numbers, as the compiled functions see them."""
+    return ARITHMETIC[_name(dtype)].stored
 
 
 def _side_by_side(array: Array, arithmetic: Arithmetic) -> bool:
@@ -120,14 +108,15 @@ def _in_place(array: Array, arithmetic: Arithmetic) -> bool:
     return arithmetic.real == arithmetic.stored and _side_by_side(array, arithmetic)
 
 
-def aligned(size: int, dtype: np.dtype[Any]) -> Array:
+def aligned(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
     """Uninitialised memory that begins with a cache line, so that vectors do not straddle two."""
-    if size < 4096:  # to look the address up takes longer
-        return np.empty(size, dtype)
+    size = prod(shape)
+    if size < SMALL:
+        return np.empty(shape, dtype)
     line = 64 // dtype.itemsize
     memory = np.empty(size + line, dtype)
     first = -memory.ctypes.data // dtype.itemsize % line
-    return memory[first : first + size]
+    return memory[first : first + size].reshape(shape)
 
 
 @lru_cache(maxsize=64)
@@ -226,17 +215,6 @@ def _columns_plan(
     return engine.ColumnsPlan(fields), multiplications
 
 
-def _few_pixels(
-    scatters: bool, source: Array, weight: Array, target: Array, axes: Axes, groups: int, kept: bool
-) -> tuple[Any, int] | None:
-    """Return the plan of maps with few pixels, or None. A ``kept`` weight is packed for later calls too."""
-    if weight.size < plan.LARGE_WEIGHT:
-        return None
-    channels = (source.shape[1], target.shape[1]) if scatters else (target.shape[1], source.shape[1])
-    in_place = source.strides[1] == source.itemsize
-    return _columns_plan(scatters, axes, len(source), groups, *channels, in_place, kept, _name(weight.dtype))
-
-
 def _correlate_columns(
     scatters: bool,
     cut: Any,
@@ -251,20 +229,20 @@ def _correlate_columns(
     arithmetic = ARITHMETIC[_name(weight.dtype)]
     real = arithmetic.real
     used = _worth(threads, cut.tasks, multiplications)
-    work = aligned(used * cut.work_size, real).reshape(used, -1)
+    work = aligned((used, cut.work_size), real)
     shift = _no_bias(target.shape[1], real) if bias is None else np.ascontiguousarray(bias)
     flat = np.ascontiguousarray(weight).reshape(-1)
     if scatters:
         in_place = np.moveaxis(source, 1, -1).flags.c_contiguous
-        packed = aligned(1 if in_place else cut.columns_size, real)
+        packed = aligned((1 if in_place else cut.columns_size,), real)
         arithmetic.scatter_columns(cut, source, in_place, flat, shift, target, packed, work, used)
         return True
-    columns = aligned(cut.columns_size, real)
+    columns = aligned((cut.columns_size,), real)
     return arithmetic.gather_columns(cut, source, flat, shift, target, columns, work, used)
 
 
-class Correlation(NamedTuple):
-    """A forward pass or an input gradient with everything but its maps."""
+class Weighed(NamedTuple):
+    """A `Correlation` with a weight and a bias: everything but its maps."""
 
     cut: Any  # None: no tap reaches any output
     multiplications: int
@@ -272,153 +250,133 @@ class Correlation(NamedTuple):
     finite: bool
     fill: Array | int | None  # what is in the gaps, or None where there are none
     shift: Array | None
-    arithmetic: Arithmetic
-
-    @property
-    def parallel(self) -> bool:
-        """Whether more than one thread may be worth it."""
-        return self.multiplications >= 2 * plan.MULTIPLICATIONS
+    dtype: str
 
     def compute(self, source: Array, target: Array, threads: int) -> None:
         """Fill the target: maps of six axes, of the shapes and layouts that this was made for."""
-        cut, multiplications, packed, finite, fill, shift, arithmetic = self
+        cut, multiplications, packed, finite, fill, shift, dtype = self
         if fill is not None:
             target[...] = fill
         if cut is not None:
+            arithmetic = ARITHMETIC[dtype]
             used = threads if threads == 1 else _worth(threads, cut.tasks, multiplications)
-            work = aligned(used * cut.work_size, arithmetic.real).reshape(used, -1)
+            work = aligned((used, cut.work_size), arithmetic.real)
             arithmetic.correlate(cut, source, packed, finite, shift, target, work, used)
 
 
-def _correlation(
-    scatters: bool,
-    source: Array,
-    weight: Array,
-    bias: Array | None,
-    target: Array,
-    axes: Axes,
-    groups: int,
-    threads: int,
-    conjugate: bool,
-    prepared: Prepared | None,
-) -> Correlation:
-    """Plan for maps like these, of six axes, and pack the weight, if that is not among the prepared ones."""
-    dtype = _name(weight.dtype)
-    arithmetic = ARITHMETIC[dtype]
-    real, stored, parts = arithmetic.real, arithmetic.stored, arithmetic.parts
-    channels, channels_out = source.shape[1], target.shape[1]
-    shapes = (
-        scatters,
-        axes,
-        len(source),
-        groups,
-        channels,
-        channels_out,
-        (_side_by_side(source, arithmetic), _side_by_side(target, arithmetic)),
-        parts == 1 and source.strides[4] == target.strides[4] == stored.itemsize,
+class Correlation:
+    """A forward pass or an input gradient of maps like these, whatever the numbers in them and in the weight.
+
+    A scatter fills a fine map, the transposed convolution of a coarse one; a gather fills a coarse map, the
+    convolution of a fine one. Maps have six axes. ``keeps``: whether a packed weight is for later calls too.
+    """
+
+    __slots__ = (
+        "_columns",
+        "_conjugate",
+        "_dtype",
+        "_no_bias",
+        "_plan",
+        "_shapes",
+        "_weight_shape",
+        "multiplications",
     )
-    cut, packing, gaps, multiplications = _correlation_plan(*shapes, True, dtype)
-    if bias is None:
-        shift = _no_bias(channels_out * parts, real)
-    else:
-        shift = np.ascontiguousarray(bias, weight.dtype if parts == 2 else real).view(real)
-    fill: Array | int | None = None
-    if gaps:
-        fill = 0 if bias is None else np.ascontiguousarray(bias).view(stored).reshape(-1, 1, 1, 1, parts)
-    if cut is None:
-        return Correlation(None, 0, None, True, fill, None, arithmetic)
 
-    def pack(cut: Any, packing: object) -> tuple[Array, bool]:
-        found = None if prepared is None else prepared.get((packing, conjugate, dtype))
-        if found is None:
-            # (group, coarse, fine, ...): the target of a scatter is the fine map
-            weights = _weight(weight, groups, stored)
-            weights = weights.swapaxes(1, 2) if scatters else weights
-            if cut.group_lanes:  # the target channels of all groups, one after the other
-                weights = weights.reshape(1, -1, *weights.shape[2:])
-            packed = aligned(cut.packed_size, real)
-            finite = arithmetic.pack_weight(
-                cut, weights, conjugate, packed, _worth(threads, cut.tasks, multiplications)
+    def __init__(
+        self,
+        scatters: bool,
+        source: Array,
+        weight: Array,
+        target: Array,
+        axes: Axes,
+        groups: int,
+        conjugate: bool,
+        keeps: bool,
+    ) -> None:
+        dtype = _name(weight.dtype)
+        arithmetic = ARITHMETIC[dtype]
+        shape, channels, stored = weight.shape, (source.shape[1], target.shape[1]), arithmetic.stored
+        side_by_side = _side_by_side(source, arithmetic), _side_by_side(target, arithmetic)
+        contiguous = arithmetic.parts == 1 and source.strides[4] == target.strides[4] == stored.itemsize
+        self._shapes = scatters, axes, len(source), groups, *channels, side_by_side, contiguous
+        self._conjugate, self._dtype = conjugate, dtype
+        self._no_bias = _no_bias(channels[1] * arithmetic.parts, arithmetic.real)
+        # (group, coarse, fine, z, y, x, part)
+        self._weight_shape = groups, shape[0] // groups, shape[1], *(1,) * (5 - len(shape)), *shape[2:], 1
+        self.multiplications = _multiplications(axes, len(source), groups, *channels, arithmetic.parts)
+        self._columns = None
+        if weight.size >= plan.LARGE_WEIGHT:
+            coarse, fine = channels if scatters else channels[::-1]
+            in_place = source.strides[1] == source.itemsize
+            self._columns = _columns_plan(
+                scatters, axes, len(source), groups, coarse, fine, in_place, keeps, dtype
             )
-            found = packed, finite
-            if prepared is not None:
-                prepared[packing, conjugate, dtype] = found
-        return found
+        self._plan = None if self._columns else _correlation_plan(*self._shapes, True, dtype)
 
-    packed, finite = pack(cut, packing)
-    if (cut.along_lines or cut.across) and not finite:  # which packing shows: only channels in lanes will do
-        cut, packing, _, _ = _correlation_plan(*shapes, False, dtype)
-        packed, _ = pack(cut, packing)
-    return Correlation(cut, multiplications, packed, finite, fill, shift, arithmetic)
+    def weigh(
+        self, weight: Array, bias: Array | None, threads: int, prepared: Prepared | None = None
+    ) -> Weighed:
+        """Pack the weight, if that is not among the prepared ones."""
+        dtype = self._dtype
+        cut, packing, gaps, multiplications = self._plan or _correlation_plan(*self._shapes, True, dtype)
+        fill: Array | int | None = 0 if gaps else None
+        shift = self._no_bias
+        if bias is not None:
+            arithmetic = ARITHMETIC[dtype]
+            real, stored, parts = arithmetic.real, arithmetic.stored, arithmetic.parts
+            shift = np.ascontiguousarray(bias, weight.dtype if parts == 2 else real).view(real)
+            if gaps:
+                fill = np.ascontiguousarray(bias).view(stored).reshape(-1, 1, 1, 1, parts)
+        if cut is None:
+            return Weighed(None, 0, None, True, fill, None, dtype)
+        used = threads if threads == 1 else _worth(threads, cut.tasks, multiplications)
+        packed, finite = self._packed(cut, packing, weight, used, prepared)
+        if not finite and (cut.along_lines or cut.across):  # only channels in lanes will do
+            cut, packing, _, _ = _correlation_plan(*self._shapes, False, dtype)
+            packed, _ = self._packed(cut, packing, weight, used, prepared)
+        return Weighed(cut, multiplications, packed, finite, fill, shift, dtype)
 
+    def _packed(
+        self, cut: Any, packing: object, weight: Array, threads: int, prepared: Prepared | None
+    ) -> tuple[Array, bool]:
+        """Return the packed weight, and whether it is finite."""
+        kind = packing, self._conjugate, self._dtype
+        if prepared is not None and kind in prepared:
+            return prepared[kind]
+        arithmetic = ARITHMETIC[self._dtype]
+        weights = weight.reshape(self._weight_shape)
+        if weights.dtype is not arithmetic.stored:
+            weights = weights.view(arithmetic.stored)
+        if self._shapes[0]:  # (group, coarse, fine, ...): the target of a scatter is the fine map
+            weights = weights.swapaxes(1, 2)
+        if cut.group_lanes:  # the target channels of all groups, one after the other
+            weights = weights.reshape(1, -1, *weights.shape[2:])
+        packed = aligned((cut.packed_size,), arithmetic.real)
+        made = packed, arithmetic.pack_weight(cut, weights, self._conjugate, packed, threads)
+        if prepared is not None:
+            prepared[kind] = made
+        return made
 
-def _correlate(
-    scatters: bool,
-    source: Array,
-    weight: Array,
-    bias: Array | None,
-    target: Array,
-    axes: Axes,
-    groups: int,
-    threads: int,
-    conjugate: bool,
-    prepared: Prepared | None,
-) -> None:
-    stored = ARITHMETIC[_name(target.dtype)].stored
-    source, target = _map(source, stored), _map(target, stored)
-    found = _few_pixels(scatters, source, weight, target, axes, groups, prepared is not None)
-    if found is None or not _correlate_columns(scatters, *found, source, weight, bias, target, threads):
-        made = _correlation(
-            scatters, source, weight, bias, target, axes, groups, threads, conjugate, prepared
-        )
-        made.compute(source, target, threads)
+    def compute(
+        self,
+        source: Array,
+        weight: Array,
+        bias: Array | None,
+        target: Array,
+        threads: int,
+        prepared: Prepared | None = None,
+    ) -> None:
+        """Fill the target."""
+        if self._columns is None or not _correlate_columns(
+            self._shapes[0], *self._columns, source, weight, bias, target, threads
+        ):
+            self.weigh(weight, bias, threads, prepared).compute(source, target, threads)
 
-
-def keep(
-    scatters: bool,
-    source: Array,
-    weight: Array,
-    bias: Array | None,
-    target: Array,
-    axes: Axes,
-    groups: int,
-    threads: int,
-    prepared: Prepared,
-) -> Correlation | None:
-    """Return what computes one map of six axes after the other, all like these; None with few pixels."""
-    if _few_pixels(scatters, source, weight, target, axes, groups, True):
-        return None
-    return _correlation(scatters, source, weight, bias, target, axes, groups, threads, False, prepared)
-
-
-def scatter(
-    coarse: Array,
-    weight: Array,
-    bias: Array | None,
-    fine: Array,
-    axes: Axes,
-    groups: int,
-    threads: int,
-    conjugate: bool = False,
-    prepared: Prepared | None = None,
-) -> None:
-    """Fill ``fine``: the transposed convolution of ``coarse``, by output phases."""
-    _correlate(True, coarse, weight, bias, fine, axes, groups, threads, conjugate, prepared)
-
-
-def gather(
-    fine: Array,
-    weight: Array,
-    bias: Array | None,
-    coarse: Array,
-    axes: Axes,
-    groups: int,
-    threads: int,
-    conjugate: bool = False,
-    prepared: Prepared | None = None,
-) -> None:
-    """Fill ``coarse``: the strided convolution of ``fine``."""
-    _correlate(False, fine, weight, bias, coarse, axes, groups, threads, conjugate, prepared)
+    def keep(
+        self, weight: Array, bias: Array | None, threads: int, prepared: Prepared | None
+    ) -> Weighed | None:
+        """Return what all maps have in common; None with few pixels: the weight is taken as it lies."""
+        return None if self._columns else self.weigh(weight, bias, threads, prepared)
 
 
 @lru_cache(maxsize=1024)
@@ -451,27 +409,38 @@ def _weight_gradient_plan(
     return cut, fields.chunks[0], _multiplications(axes, batch, groups, coarse_channels, fine_channels, parts)
 
 
-def weight_gradient(coarse: Array, fine: Array, weight: Array, axes: Axes, groups: int, threads: int) -> None:
-    """Fill the C-contiguous ``weight`` with the sum over pixels of conj(coarse) * fine."""
-    dtype = _name(weight.dtype)
-    arithmetic = ARITHMETIC[dtype]
-    real, stored = arithmetic.real, arithmetic.stored
-    coarse_map, fine_map = _map(coarse, stored), _map(fine, stored)
-    in_place = (_in_place(coarse_map, arithmetic), _in_place(fine_map, arithmetic))
-    flat = weight.reshape(-1).view(stored)
-    # The fastest first; the last one does not multiply what is not there, and so can do with infinities.
-    for way in ("pair_gradient", "columns_gradient", "weight_gradient"):
-        found = _weight_gradient_plan(
-            axes, len(coarse), groups, coarse.shape[1], fine.shape[1], in_place, dtype, way
-        )
-        if found is None:
-            continue
-        cut, chunks, multiplications = found
-        used = _worth(threads, cut.tasks, multiplications)
-        work = aligned(used * cut.work_size, real).reshape(used, -1)
-        alone = chunks == 1 and real == stored
-        partial = flat[None] if alone else np.empty((chunks, flat.size), real)
-        if getattr(arithmetic, way)(cut, coarse_map, fine_map, partial, work, used):
-            if not alone:
-                arithmetic.sum_chunks(partial, flat, used)
-            return
+class WeightGradient:
+    """A weight gradient of maps like these, of six axes, whatever the numbers in them."""
+
+    __slots__ = ("_dtype", "_fastest", "_shapes", "multiplications")
+
+    def __init__(self, coarse: Array, fine: Array, axes: Axes, groups: int, dtype: np.dtype[Any]) -> None:
+        self._dtype = _name(dtype)
+        arithmetic = ARITHMETIC[self._dtype]
+        in_place = _in_place(coarse, arithmetic), _in_place(fine, arithmetic)
+        channels = coarse.shape[1], fine.shape[1]
+        self._shapes = axes, len(coarse), groups, *channels, in_place, self._dtype
+        self.multiplications = _multiplications(axes, len(coarse), groups, *channels, arithmetic.parts)
+        self._fastest = next(self._ways())
+
+    def _ways(self) -> Iterator[tuple[str, tuple[Any, int, int]]]:
+        # The last one does not multiply what is not there, and so can do with infinities.
+        for way in ("pair_gradient", "columns_gradient", "weight_gradient"):
+            found = _weight_gradient_plan(*self._shapes, way)
+            if found is not None:
+                yield way, found
+
+    def compute(self, coarse: Array, fine: Array, weight: Array, threads: int) -> None:
+        """Fill the C-contiguous ``weight`` with the sum over pixels of conj(coarse) * fine."""
+        arithmetic = ARITHMETIC[self._dtype]
+        real, stored = arithmetic.real, arithmetic.stored
+        flat = weight.reshape(-1).view(stored)
+        for way, (cut, chunks, multiplications) in chain((self._fastest,), islice(self._ways(), 1, None)):
+            used = _worth(threads, cut.tasks, multiplications)
+            work = aligned((used, cut.work_size), real)
+            alone = chunks == 1 and real == stored
+            partial = flat[None] if alone else np.empty((chunks, flat.size), real)
+            if getattr(arithmetic, way)(cut, coarse, fine, partial, work, used):
+                if not alone:
+                    arithmetic.sum_chunks(partial, flat, used)
+                return

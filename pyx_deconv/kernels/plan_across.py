@@ -22,13 +22,15 @@ def across_pixels(
     directions: tuple[Direction, ...], batch: int, source_channels: int, target_channels: int, tile: Tile
 ) -> bool:
     """Whether such a tile is better filled, for maps whose lines are contiguous."""
+    # Every other pixel would have to be picked out of its line, as often as there are taps.
+    strided = any(direction.source_step > 1 for direction in directions)
+    if strided or source_channels < tile.unit:
+        return False
     turned = rows_as_lanes(tile)
     spatial, fan = fans(directions, source_channels, target_channels, turned)
     rows = target_channels * prod(each.size for each in fan if each)
     offsets = [offset for phase in spatial[-1].phases for _, offset in phase.taps]
-    # Every other pixel would have to be picked out of its line, as often as there are taps.
-    strided = any(direction.source_step > 1 for direction in spatial)
-    if strided or source_channels < tile.unit or not offsets:
+    if not offsets:
         return False
     # Phases along x that are side by side stay in one task, whose sums would not fit a cache.
     if fan[-1] and min(rows, lcm(tile.rows, fan[-1].size)) > ROWS:

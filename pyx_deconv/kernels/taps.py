@@ -94,10 +94,12 @@ def fan_out(direction: Direction) -> tuple[Direction, Fan] | None:
     Outputs u of a phase whose first offset is o meet the pixels u + o, u + o + 1, ...: counted from q = u + o
     (less the smallest of them), the taps of all phases have the same offsets.
     """
+    if direction.step == 1 or len(direction.phases) < direction.step:
+        return None
     taps = len(direction.phases[0].taps)
     offsets = [[offset for _, offset in phase.taps] for phase in direction.phases]
     distances = {tuple(offset - each[0] for offset in each) for each in offsets}
-    if direction.step == 1 or len(offsets) < direction.step or len(distances) > 1:
+    if len(distances) > 1:
         return None
     if taps * direction.step != direction.kernel:  # taps that no output meets
         return None
@@ -123,6 +125,8 @@ def fans(
 ) -> tuple[tuple[Direction, ...], tuple[Fan | None, ...]]:
     """Compute phases side by side, as if they were channels, where this fills the panels better."""
     merged = [fan_out(direction) for direction in spatial]
+    if not any(merged):
+        return spatial, (None,) * len(spatial)
     chosen = tuple(found[0] if found else direction for found, direction in zip(merged, spatial, strict=True))
     size = prod(found[1].size for found in merged if found)
 
@@ -189,6 +193,8 @@ def pairs(
 
     Not where the sums are to be ``exact``: float64 and complex numbers are for those who count digits.
     """
+    if exact or min(source_channels, target_channels) < 32:  # channels have to fill vectors
+        return (False,) * len(spatial)
     chosen, rest, growth, products, points = [], 1.0, 1.0, float(source_channels), 1.0
     for direction in spatial:
         made = slots(direction, True)
@@ -203,13 +209,11 @@ def pairs(
             rest *= paired / direct
             growth *= made.size / direction.kernel
             points *= 3 / 2
-    # Packing a weight costs about as much as multiplying it by 50 pixels; and channels have to fill vectors.
+    # Packing a weight costs about as much as multiplying it by 50 pixels.
     pixels = batch * prod(direction.outputs for direction in spatial)
     # Pairs cost a fifteenth of all products, and to add up the points of an output as much as some more.
     if (
-        exact
-        or min(source_channels, target_channels) < 32
-        or pixels * (1 - rest) < 50 * (growth - 1)
+        pixels * (1 - rest) < 50 * (growth - 1)
         or products * (1 - 1 / 15 - rest) < plan.POINT_PRODUCTS * points
     ):
         return (False,) * len(spatial)
