@@ -161,9 +161,10 @@ def _correlation_plan(
     ):
         fields = plan_across.across(directions, batch, groups, *channels, arithmetic.tile)
     else:
+        readable = in_memory and (side_by_side[0] or (source_channels == 1 and lines_contiguous))
         fields = plan_correlation.correlation(
             *shapes,
-            in_memory and side_by_side[0] and source_channels // groups > 16,
+            readable and plan_correlation.in_long_rows(directions, groups, source_channels // groups),
             in_memory and side_by_side[1],
             arithmetic.tile,
         )

@@ -30,12 +30,11 @@ cdef inline int add_products(CorrelationPlan plan, Py_ssize_t segments, Py_ssize
     return 0
 
 
-cdef inline bint inside(CorrelationPlan plan, const Py_ssize_t *pixel, Py_ssize_t z, Py_ssize_t y,
-                        Py_ssize_t x) noexcept nogil:
-    # Whether the tap with these offsets takes the pixel to one of the source.
-    return (0 <= pixel[1] * plan.source_step[1] + z < plan.source_size[1]
-            and 0 <= pixel[2] * plan.source_step[2] + y < plan.source_size[2]
-            and 0 <= pixel[3] * plan.source_step[3] + x < plan.source_size[3])
+cdef inline void reach_in(const Py_ssize_t[:, ::1] taps, const Box *mine, int axis, Py_ssize_t at, Py_ssize_t size,
+                          Py_ssize_t *first, Py_ssize_t *last) noexcept nogil:
+    # The taps [first, last) of mine take the source pixel at this place to others of the source.
+    first[0], last[0] = mine.start[axis], mine.start[axis] + mine.size[axis]
+    taps_inside(taps, at, size, first, last)
 
 
 cdef int gather_taps(CorrelationPlan plan, const Box *mine, const Py_ssize_t *place, bint merges, Py_ssize_t channel,
@@ -77,31 +76,38 @@ cdef int add_edge(CorrelationPlan plan, const Box *mine, const Py_ssize_t *place
                   Py_ssize_t group, Py_ssize_t c, Py_ssize_t depth, const real_t[::1] packed, Py_ssize_t panel,
                   Py_ssize_t panels, real_t[::1] work, Py_ssize_t sums, bint adds) except -1 nogil:
     # Some of these pixels have taps that reach beside the source: zeros stand in, or the tap is left out.
-    cdef Py_ssize_t segments = 0, reached, tz, ty, tx, z, y, x, i, shift
+    cdef Py_ssize_t segments = 0, tz, ty, tx, z, y, x, i, shift
     cdef Py_ssize_t pixel[MAX_ROWS][4]
+    cdef Py_ssize_t firsts[3][MAX_ROWS]     # the taps [first, last) along each axis keep the pixel inside
+    cdef Py_ssize_t lasts[3][MAX_ROWS]
+    cdef Py_ssize_t last[MAX_ROWS]          # along x, those of one line of taps
+    cdef bint met
     cdef const real_t *rows[MAX_SEGMENTS * MAX_ROWS]
+    cdef const real_t *zeros = &work[0]
     cdef Py_ssize_t slots[MAX_SEGMENTS]
-    for i in range(used):
-        unravel_box(first + i, box, pixel[i])
+    for i in range(TILE_ROWS):
+        unravel_box(first + min(i, used - 1), box, pixel[i])
+        reach_in(plan.tap_z, mine, 1, pixel[i][1] * plan.source_step[1], plan.source_size[1], &firsts[0][i],
+                 &lasts[0][i])
+        reach_in(plan.tap_y, mine, 2, pixel[i][2] * plan.source_step[2], plan.source_size[2], &firsts[1][i],
+                 &lasts[1][i])
+        reach_in(plan.tap_x, mine, 3, pixel[i][3] * plan.source_step[3], plan.source_size[3], &firsts[2][i],
+                 &lasts[2][i])
     for tz in range(mine.start[1], mine.start[1] + mine.size[1]):
         z = plan.tap_z[tz, 0]
         for ty in range(mine.start[2], mine.start[2] + mine.size[2]):
             y = plan.tap_y[ty, 0]
+            for i in range(TILE_ROWS):
+                met = ((firsts[0][i] <= tz) & (tz < lasts[0][i]) & (firsts[1][i] <= ty) & (ty < lasts[1][i]))
+                last[i] = lasts[2][i] if met else 0
             for tx in range(mine.start[3], mine.start[3] + mine.size[3]):
                 x = plan.tap_x[tx, 0]
                 shift = z * place[1] + y * place[2] + x * place[3]
-                reached = 0
-                for i in range(used):
-                    if inside(plan, pixel[i], z, y, x):
-                        rows[segments * TILE_ROWS + i] = base[i] + shift
-                        look_up(plan, source, group * plan.source_channels + c, depth, region, work, pixel[i], z, y, x)
-                        reached += 1
-                    else:
-                        rows[segments * TILE_ROWS + i] = &work[0]
-                if reached == 0:
+                if not rows_of_tap(base, shift, firsts[2], last, tx, zeros, &rows[segments * TILE_ROWS]):
                     continue
-                for i in range(used, TILE_ROWS):
-                    rows[segments * TILE_ROWS + i] = rows[segments * TILE_ROWS]
+                for i in range(used):
+                    if rows[segments * TILE_ROWS + i] != zeros:
+                        look_up(plan, source, group * plan.source_channels + c, depth, region, work, pixel[i], z, y, x)
                 slots[segments] = slot_of(plan, tz, ty, tx)
                 segments += 1
                 if segments == MAX_SEGMENTS:
@@ -207,9 +213,6 @@ cdef inline int scale_by_taps(Box *box, int axis, Py_ssize_t step, const Py_ssiz
                               const Box *taps) except -1 nogil:
     # What the box reaches through these taps, in the source and beside it.
     cdef Py_ssize_t t, low, high
-    if volume(taps) == 0:
-        box.size[axis] = 0
-        return 0
     low = high = table[taps.start[axis], 0]
     for t in range(taps.start[axis] + 1, taps.start[axis] + taps.size[axis]):
         low = min(low, table[t, 0])
@@ -224,28 +227,39 @@ cdef int add_all_taps(CorrelationPlan plan, const Box *task, Py_ssize_t first_ph
                       const stored_t[:, :, :, :, :, :] source, const real_t[::1] packed,
                       real_t[::1] work) except -1 nogil:
     # The sums of each phase, over all channels and taps.
-    cdef Py_ssize_t lanes = plan.lanes, phase, c, depth, k, sums
+    cdef Py_ssize_t lanes = plan.lanes, phase, c, depth, k, part, place, sums
     cdef Py_ssize_t index[4]
-    cdef Box region, taps
+    cdef Py_ssize_t parts[4]    # of the task's pixels, one behind the other
+    cdef Box pixels, region, taps
     cdef bint adds = False      # the first products are written
+    cdef int axis
+    for axis in range(4):
+        parts[axis] = (task.size[axis] + plan.packed_block[axis] - 1) // plan.packed_block[axis]
     for k in range((plan.source_channels + plan.depth_block - 1) // plan.depth_block * volume_of(plan.tap_blocks)):
         unravel(k, plan.tap_blocks, index)
         taps = cut(index, plan.tap_block, plan.tap_count)
         c = k // volume_of(plan.tap_blocks) * plan.depth_block
         depth = min(plan.depth_block, plan.source_channels - c)
-        region = task[0]
-        if not plan.in_place:
-            scale_by_taps(&region, 1, plan.source_step[1], plan.tap_z, &taps)
-            scale_by_taps(&region, 2, plan.source_step[2], plan.tap_y, &taps)
-            scale_by_taps(&region, 3, plan.source_step[3], plan.tap_x, &taps)
-            if volume(&region) == 0:
-                continue
-            pack_pixels(source, &region, EVERY, group * plan.source_channels + c, depth, depth, work[plan.zeros:])
-        sums = plan.sums_offset
-        for phase in range(first_phase, last_phase):
-            correlate_phase(plan, phase, task, &taps, &region, finite, source, group, c, depth, packed,
-                            channel // lanes, (channels + lanes - 1) // lanes, work, sums, adds)
-            sums += sums_size
+        if volume(&taps) == 0:
+            continue
+        place = plan.sums_offset
+        for part in range(volume_of(parts)):
+            unravel(part, parts, index)
+            pixels = cut(index, plan.packed_block, task.size)
+            for axis in range(4):
+                pixels.start[axis] += task.start[axis]
+            region = pixels
+            if not plan.in_place:
+                scale_by_taps(&region, 1, plan.source_step[1], plan.tap_z, &taps)
+                scale_by_taps(&region, 2, plan.source_step[2], plan.tap_y, &taps)
+                scale_by_taps(&region, 3, plan.source_step[3], plan.tap_x, &taps)
+                pack_pixels(source, &region, EVERY, group * plan.source_channels + c, depth, depth, work[plan.zeros:])
+            sums = place
+            for phase in range(first_phase, last_phase):
+                correlate_phase(plan, phase, &pixels, &taps, &region, finite, source, group, c, depth, packed,
+                                channel // lanes, (channels + lanes - 1) // lanes, work, sums, adds)
+                sums += sums_size
+            place += volume(&pixels) * plan.channel_block
         adds = True
     if not adds:
         zero(&work[plan.sums_offset], (last_phase - first_phase) * sums_size)

@@ -15,6 +15,7 @@ cdef class CorrelationPlan:
     cdef Py_ssize_t high[4]
     cdef Py_ssize_t block[4]           # pixels of a task
     cdef Py_ssize_t blocks[4]
+    cdef Py_ssize_t packed_block[4]    # of a task, whose source pixels are packed together
     cdef Py_ssize_t phase_count[4]
     cdef Py_ssize_t paired[4]          # 1 along an axis whose outputs are computed in pairs
     cdef Py_ssize_t phases, phase_block, phase_blocks, channel_block, channel_blocks, depth_block, pair_depth
@@ -54,6 +55,7 @@ cdef class CorrelationPlan:
         self.tap_blocks = fields.tap_blocks
         self.block = fields.block
         self.blocks = fields.blocks
+        self.packed_block = fields.packed_block
         self.phase_count = fields.phase_count
         self.paired = fields.paired
         self.pairs = any(fields.paired)

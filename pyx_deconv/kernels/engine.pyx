@@ -76,6 +76,10 @@ cdef extern from "padded.h" nogil:
                              Py_ssize_t left, Py_ssize_t count, Py_ssize_t width, double *target,
                              Py_ssize_t target_step,
                              Py_ssize_t ahead)
+    bint rows_of_tap_float(const float **base, Py_ssize_t shift, const Py_ssize_t *first, const Py_ssize_t *last,
+                           Py_ssize_t tap, const float *zeros, const float **rows)
+    bint rows_of_tap_double(const double **base, Py_ssize_t shift, const Py_ssize_t *first, const Py_ssize_t *last,
+                            Py_ssize_t tap, const double *zeros, const double **rows)
 
 cdef extern from "stream.h" nogil:
     void stream(const void *source, Py_ssize_t bytes, void *target)
@@ -236,6 +240,14 @@ cdef inline void padded_lines(const real_t *source, Py_ssize_t source_step, Py_s
         padded_lines_float(source, source_step, step, lines, left, count, width, target, target_step, ahead)
     else:
         padded_lines_double(source, source_step, step, lines, left, count, width, target, target_step, ahead)
+
+
+cdef inline bint rows_of_tap(const real_t **base, Py_ssize_t shift, const Py_ssize_t *first, const Py_ssize_t *last,
+                             Py_ssize_t tap, const real_t *zeros, const real_t **rows) noexcept nogil:
+    if real_t is float:
+        return rows_of_tap_float(base, shift, first, last, tap, zeros, rows)
+    else:
+        return rows_of_tap_double(base, shift, first, last, tap, zeros, rows)
 
 
 cdef inline void differences(Py_ssize_t ny, Py_ssize_t nx, const real_t **pixels, Py_ssize_t depth, Py_ssize_t ahead,

@@ -1,7 +1,10 @@
-/* Lines with zeros beside them:
+/* Pixels with zeros beside them:
  *
  *     padded_lines    target[i * target_step + left + x] = source[i * source_step + x * step] for x < count,
  *                     and zeros up to width, for i < lines; what lies ahead of each is asked for early
+ *
+ *     rows_of_tap     rows[i] = base[i] + shift where first[i] <= tap < last[i], else zeros, for i < TILE_ROWS;
+ *                     returns whether that is so for any of them
  */
 #ifndef PYX_DECONV_PADDED_H
 #define PYX_DECONV_PADDED_H

@@ -59,3 +59,15 @@ static inline void NAME(padded_lines)(const REAL *source, ptrdiff_t source_step,
         NAME(padded_lines_with)(source, source_step, step, lines, left, count, width, target, target_step,
                                  ahead);
 }
+
+static inline int NAME(rows_of_tap)(const REAL *const *base, ptrdiff_t shift, const ptrdiff_t *first,
+                                    const ptrdiff_t *last, ptrdiff_t tap, const REAL *zeros, const REAL **restrict rows)
+{
+    ptrdiff_t any = 0; /* as wide as a pointer, so that vectors are made of it */
+    for (int i = 0; i < TILE_ROWS; i++) {
+        const ptrdiff_t inside = (first[i] <= tap) & (tap < last[i]);
+        rows[i] = inside ? base[i] + shift : zeros;
+        any |= inside;
+    }
+    return any != 0;
+}

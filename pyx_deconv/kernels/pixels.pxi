@@ -83,7 +83,9 @@ cdef inline void copy_pixels(const stored_t *source, Py_ssize_t pixel_step, Py_s
                              real_t *target, Py_ssize_t width) noexcept nogil:
     # Runs of channels that lie side by side.
     cdef Py_ssize_t x, c
-    if channels == 1:
+    if pixel_step == channels == width and (stored_t is float or stored_t is double):
+        copy_run(<const real_t *>source, pixels * channels, target)
+    elif channels == 1:
         for x in range(pixels):
             load(&source[x * pixel_step], &target[x * width])
     else:
@@ -103,7 +105,7 @@ cdef int pack_pixels(const stored_t[:, :, :, :, :, :] source, const Box *box, co
     cdef Py_ssize_t bits = source.shape[5] - 1     # parts are 1 or 2: shift and mask instead of divide
     cdef Py_ssize_t n, z, y, x, source_z, source_y, first_x, c, k, i, left, right, lines, pixels, line = 0
     cdef bint pixels_contiguous = bits == 0 and source.strides[4] == <Py_ssize_t>sizeof(stored_t)
-    cdef bint channels_contiguous = side_by_side(source)
+    cdef bint channels_contiguous = side_by_side(source) or (bits == 0 and source.shape[1] == 1)
     cdef const stored_t *pixel
     cdef const stored_t *end
     cdef real_t *last

@@ -23,12 +23,17 @@ PRODUCTS_BYTES = 296 * 1024  # of a weight gradient, for pairs of taps
 STREAMED_BYTES = 8 * 1024 * 1024  # a result that is larger will have left the caches when it is read
 WEIGHT_BYTES = 6 * 1024 * 1024  # a larger weight leaves the caches from one block of pixels to the next
 ROWS_BYTES = 24 * 1024  # the pixels of one row of tiles: most of L1
+TAPS_BYTES = 192 * 1024  # the weights of a block of taps, which many pixels meet: they stay in L2
+WEIGHTS_BYTES = 4 * 1024 * 1024  # that come from L3, not from L2
+FAR_WEIGHTS_BYTES = 24 * 1024 * 1024  # and from memory
+UNITS = 16  # of outputs in pairs at least, which a weight that is fetched multiplies
 PARTIAL_BYTES = 8 * 1024 * 1024  # copies of a weight gradient that are summed at the end
 POINT_PRODUCTS = 30  # that take as long as adding up one point of an output, where outputs are in pairs
 TASKS = 32  # enough to keep many threads busy; more only adds overhead
 MULTIPLICATIONS = 250_000  # of a task that is worth a thread: some 10 microseconds
 LARGE_WEIGHT = 32 * 1024  # elements: to pack so many takes longer than to think about it
 COLUMNS = 1024  # taps and channels of a task, for weight gradients as one product
+LONG_ROW = 256  # elements that a tile reads side by side: read in place, at borders element by element
 PIXELS = 512  # a task has at most this many
 LINE = 64  # pixels of a block along x, where there are other axes
 

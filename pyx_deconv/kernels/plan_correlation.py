@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from math import prod
+from math import inf, prod
 
 import numpy as np
 
@@ -47,6 +47,7 @@ class CorrelationFields:
     tap_blocks: Shape
     block: Shape
     blocks: Shape
+    packed_block: Shape  # pixels of a block whose source pixels are packed together
     phase_count: Shape
     phases: tuple[int, int, int]  # all, in a task, tasks of them
     # target channels of a task, tasks of them, source channels at a time, and of pairs of taps
@@ -86,6 +87,12 @@ def reach(pixels: int, step: int, taps: list[Tap], tap_block: int) -> int:
     return (pixels - 1) * step + 1 + max(max(offsets) - min(offsets) for offsets in blocks) if taps else 0
 
 
+def in_long_rows(directions: tuple[Direction, ...], groups: int, source_channels: int) -> bool:
+    """Whether to read the source in place, where its channels lie side by side."""
+    taps = max(len(phase.taps) for phase in directions[-1].phases)
+    return source_channels > 16 or (groups == 1 and source_channels * taps >= plan.LONG_ROW)
+
+
 def correlation(
     directions: tuple[Direction, ...],
     batch: int,
@@ -116,6 +123,11 @@ def correlation(
     if in_pairs:
         paired = pairs(spatial, batch, source_channels, target_channels, exact)
     ordered = list(map(slots, spatial, paired))
+    weight_bytes = tile.itemsize * source_channels * target_channels
+    if all(paired) and weight_bytes * prod(made.size for made in ordered) >= plan.WEIGHTS_BYTES:
+        # Pairs along three axes have 27 products: room for few units, which wait for their weights.
+        paired = (False, *paired[1:])
+        ordered = list(map(slots, spatial, paired))
     taps_of = [made.taps[: made.firsts[-1]] for made in ordered]
     low = (0, *(min((offset for _, offset in taps), default=0) for taps in taps_of))
     high = (0, *(max((offset for _, offset in taps), default=0) for taps in taps_of))
@@ -125,6 +137,7 @@ def correlation(
     phases = prod(len(direction.phases) for direction in spatial)
     taps_of_a_phase = max(1, prod(map(len, taps_of)) // phases)
     slot_count = tuple(made.size for made in ordered)
+    weight_bytes *= prod(slot_count)
 
     # Outputs are computed in units: single ones, or pairs along some axes.
     unit = tuple(1 + pair for pair in (False, *paired))
@@ -139,22 +152,27 @@ def correlation(
         phase_block = max(size for size in range(1, 9) if len(x.phases) % size == 0)
         if points == 1 and phase_block == len(x.phases):
             phase_block *= max(size for size in range(1, 8 // phase_block + 1) if len(y.phases) % size == 0)
-    most_lanes = (
-        128
-        if prod(fan_sizes) > 1
-        else 64
-        if in_place
-        else max(64, 512 // phase_block)
-        if points == 1
-        else 128
-    )
+    # All target channels of a task share the source pixels that are fetched, packed or subtracted for it.
+    most_lanes = 128
+    fewest = plan.UNITS if weight_bytes < plan.FAR_WEIGHTS_BYTES else 2 * plan.UNITS
+    if points > 1:
+        most_lanes = values // (points * fewest)
+    elif not in_place and prod(fan_sizes) == 1:
+        most_lanes = max(64, 512 // phase_block)
     if lanes <= 1.25 * most_lanes:  # rather than to pack everything once more for a few
         most_lanes = round_up(lanes, tile.lanes)
-    channel_block = block_of_lanes(lanes, most_lanes, tile)
-    most = min(plan.PIXELS, plan.SUMS_BYTES // (tile.itemsize * channel_block * phase_block)) // prod(unit)
-    if points > 1:
-        most = min(most, values // (points * channel_block))
     units = tuple(map(ceil_div, target_size, unit))
+    while True:
+        channel_block = block_of_lanes(lanes, most_lanes, tile)
+        sums = plan.SUMS_BYTES // (tile.itemsize * channel_block * phase_block)
+        most = min(plan.PIXELS, sums) // prod(unit)
+        if points > 1:
+            most = min(most, values // (points * channel_block))
+        # Whole lines can leave a block with less than that.
+        wanted = 0 if points == 1 or channel_block <= tile.lanes else 0.75 * min(fewest, prod(units))
+        if prod(compact_block(units, max(1, most))) >= wanted:
+            break
+        most_lanes = channel_block // 2
 
     def too_few() -> bool:
         return enough > 1 and (
@@ -165,6 +183,8 @@ def correlation(
             < enough
         )
 
+    while too_few() and most * prod(unit) > 128:
+        most //= 2
     while too_few() and channel_block > tile.lanes and channel_block > 32:
         channel_block = block_of_lanes(lanes, channel_block // 2, tile)
     while too_few() and most * prod(unit) > 64:
@@ -174,22 +194,34 @@ def correlation(
     block = tuple(a * b for a, b in zip(compact_block(units, max(1, most)), unit, strict=True))
 
     # As many source channels at a time as a row of tiles holds in L1, over all the taps of a phase.
-    depth = min(source_channels, max(16, plan.ROWS_BYTES // (tile.itemsize * tile.rows * taps_of_a_phase)))
+    line = max(x.phases, key=lambda phase: len(phase.taps)).taps
+    columns = max(1, len(line))
+    met = min(tile.rows * columns, max(1, reach(tile.rows, x.source_step, line, columns)))
+    row_bytes = tile.itemsize * met * max(1, taps_of_a_phase // columns)  # for one channel
+    depth = min(source_channels, max(32, plan.ROWS_BYTES // row_bytes))
     kernel = (1, *map(len, taps_of))
     tap_block = tuple(max(1, taps) for taps in kernel)
+    packed_block = block
     region = 0
-    if not in_place:  # smaller blocks of pixels and (in a gather) of taps, then fewer channels, until it fits
+    if in_place:
+        # Where even few channels are too many: as many taps at a time as have their weights in L2.
+        if phases == 1 and depth * row_bytes > plan.ROWS_BYTES:
+            most_taps = plan.TAPS_BYTES // (tile.itemsize * depth * min(lanes, channel_block))
+            tap_block = pixel_block(tap_block, max(1, most_taps))
+    else:  # smaller blocks, then (in a gather) parts of them and of the taps, then fewer channels
         budget = plan.PACKED_BYTES // tile.itemsize
-        while True:
-            spans = list(map(reach, block[1:], source_step[1:], taps_of, tap_block[1:]))
-            region = block[0] * prod(spans)
-            if region * min(depth, 16) <= budget or prod(block) <= tile.rows * prod(unit):
-                break
-            if phases == 1 and prod(block) <= 64 and prod(tap_block) > 16:
-                tap_block = pixel_block(kernel, prod(tap_block) // 2)
-            else:
-                most = prod(block) // prod(unit) // 2
-                block = tuple(a * b for a, b in zip(compact_block(units, most), unit, strict=True))
+
+        def region_of(pixels: Shape, taps: Shape) -> int:
+            return pixels[0] * prod(map(reach, pixels[1:], source_step[1:], taps_of, taps[1:]))
+
+        least = prod(unit) * tile.rows if phases > 1 else 64
+        while region_of(block, tap_block) * min(depth, 16) > budget and prod(block) > least:
+            most = prod(block) // prod(unit) // 2
+            block = tuple(a * b for a, b in zip(compact_block(units, most), unit, strict=True))
+        packed_block = block
+        if phases == 1 and region_of(block, tap_block) * min(depth, 16) > budget:
+            packed_block, tap_block = least_packing(block, kernel, region_of, budget // min(depth, 32))
+        region = region_of(packed_block, tap_block)
         depth = min(depth, budget // max(1, region))
     depth = even(source_channels, depth, parts)
 
@@ -248,6 +280,7 @@ def correlation(
         tap_blocks=blocks_of(kernel, tap_block),
         block=block,
         blocks=blocks,
+        packed_block=packed_block,
         phase_count=(1, len(z.phases), len(y.phases), len(x.phases)),
         phases=(phases, phase_block, phase_blocks),
         channel_blocks=(channel_block, channel_blocks, depth, pair_depth),
@@ -270,6 +303,21 @@ def correlation(
             table([(len(made.taps) + i, *pair) for i, pair in enumerate(made.sums)], 3) for made in ordered
         ),
     )
+
+
+def least_packing(
+    block: Shape, kernel: Shape, region_of: Callable[[Shape, Shape], int], most: int
+) -> tuple[Shape, Shape]:
+    """Cut the pixels of a block, and the taps, so that least is packed, and at most this at a time."""
+    chosen: tuple[Shape, Shape] = (1, 1, 1, 1), (1, 1, 1, 1)
+    least = inf
+    for taps in (pixel_block(kernel, 1 << i) for i in range(prod(kernel).bit_length())):
+        for pixels in (pixel_block(block, 1 << i) for i in range(prod(block).bit_length())):
+            region = region_of(pixels, taps)
+            packed = region * prod(blocks_of(kernel, taps)) * prod(blocks_of(block, pixels))
+            if region <= most and packed < least:
+                chosen, least = (pixels, taps), packed
+    return chosen
 
 
 def three(tables: Iterable[Table]) -> tuple[Table, Table, Table]:
