@@ -123,11 +123,6 @@ def correlation(
     if in_pairs:
         paired = pairs(spatial, batch, source_channels, target_channels, exact)
     ordered = list(map(slots, spatial, paired))
-    weight_bytes = tile.itemsize * source_channels * target_channels
-    if all(paired) and weight_bytes * prod(made.size for made in ordered) >= plan.WEIGHTS_BYTES:
-        # Pairs along three axes have 27 products: room for few units, which wait for their weights.
-        paired = (False, *paired[1:])
-        ordered = list(map(slots, spatial, paired))
     taps_of = [made.taps[: made.firsts[-1]] for made in ordered]
     low = (0, *(min((offset for _, offset in taps), default=0) for taps in taps_of))
     high = (0, *(max((offset for _, offset in taps), default=0) for taps in taps_of))
@@ -137,7 +132,6 @@ def correlation(
     phases = prod(len(direction.phases) for direction in spatial)
     taps_of_a_phase = max(1, prod(map(len, taps_of)) // phases)
     slot_count = tuple(made.size for made in ordered)
-    weight_bytes *= prod(slot_count)
 
     # Outputs are computed in units: single ones, or pairs along some axes.
     unit = tuple(1 + pair for pair in (False, *paired))
@@ -154,9 +148,8 @@ def correlation(
             phase_block *= max(size for size in range(1, 8 // phase_block + 1) if len(y.phases) % size == 0)
     # All target channels of a task share the source pixels that are fetched, packed or subtracted for it.
     most_lanes = 128
-    fewest = plan.UNITS if weight_bytes < plan.FAR_WEIGHTS_BYTES else 2 * plan.UNITS
     if points > 1:
-        most_lanes = values // (points * fewest)
+        most_lanes = values // (points * plan.UNITS)
     elif not in_place and prod(fan_sizes) == 1:
         most_lanes = max(64, 512 // phase_block)
     if lanes <= 1.25 * most_lanes:  # rather than to pack everything once more for a few
@@ -169,7 +162,7 @@ def correlation(
         if points > 1:
             most = min(most, values // (points * channel_block))
         # Whole lines can leave a block with less than that.
-        wanted = 0 if points == 1 or channel_block <= tile.lanes else 0.75 * min(fewest, prod(units))
+        wanted = 0 if points == 1 or channel_block <= tile.lanes else 0.75 * min(plan.UNITS, prod(units))
         if prod(compact_block(units, max(1, most))) >= wanted:
             break
         most_lanes = channel_block // 2
