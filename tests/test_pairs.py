@@ -164,6 +164,7 @@ def cheap_points():
     """Otherwise pairs would need more channels than the layers here have."""
     with plans.new_plans() as patch:
         patch.setattr(plan, "POINT_PRODUCTS", 0)
+        patch.setattr(plan, "LEFT_BY_PAIRS", (9, 9))
         yield
 
 
@@ -210,6 +211,33 @@ def test_pairs_have_to_save_more_than_their_points_cost(channels, chosen):
     with plans.new_plans() as patch:
         patch.setattr(plan, "POINT_PRODUCTS", 30)
         assert taps.pairs((direction,) * 3, 1, channels, channels, False) == (chosen,) * 3
+
+
+@pytest.mark.parametrize("kilobytes", [16, 48])
+@pytest.mark.parametrize("dtype", IN_PAIRS, ids=str)
+@pytest.mark.parametrize("data_format", BOTH)
+@pytest.mark.parametrize(
+    ("size", "weight", "stride"),
+    [((90,), (34, 33, 16), 4), ((13, 15), (32, 35, 5, 5), 2), ((6, 5, 7), (32, 34, 3, 4, 2), 2)],
+    ids=str,
+)
+def test_taps_of_several_tasks(size, weight, stride, data_format, dtype, kilobytes):
+    """Fewer products at a time: not all taps of a task follow each other in the weight."""
+    rng = np.random.default_rng(len(weight))
+    fine = [out for _, out in reference.transpose_window(size, weight[2:], stride=stride)]
+    maps = [(2, weight[0], *size), (2, weight[1], *fine)]
+    if data_format == BOTH[1]:
+        maps = [(n, *spatial, channels) for n, channels, *spatial in maps]
+    x, w, g = (drawing.values(rng, shape, dtype, "normal") for shape in (maps[0], weight, maps[1]))
+    call = drawing.Call(True, x, w, None, {"stride": stride, "data_format": data_format})
+    cuts, make = [], plan_weight_gradient.pair_gradient
+    with plans.new_plans() as patch:
+        patch.setattr(plan, "PRODUCTS_BYTES", kilobytes * 1024)
+        patch.setattr(plan_weight_gradient, "pair_gradient", lambda *a: cuts.append(make(*a)) or cuts[-1])
+        got = results(pxd, call, g, "x")["weight"]
+    assert cuts[-1].elements[2] > 1
+    want = results(reference, call, g, "x")["weight"]
+    drawing.compare(got, want, pair_scales(call, g)["weight"], dtype, "gradient of weight")
 
 
 @pytest.mark.parametrize("dtype", [*drawing.COMPUTED, *drawing.STORED], ids=str)

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 import pyx_deconv as pxd
 from pyx_deconv import kernels
-from pyx_deconv.kernels import plan_correlation, plan_few_channels, plan_weight_gradient, taps
+from pyx_deconv.kernels import plan, plan_correlation, plan_few_channels, plan_weight_gradient, taps
 
 FLOAT = np.dtype(np.float32)
 REAL = [FLOAT, np.dtype(np.float64), *drawing.STORED]
@@ -289,6 +289,25 @@ def test_columns(name, data_format, transposed, dtype, threads):
     drawing.compare(got, weight_gradient(reference, call, g), scale, dtype, "gradient of weight")
 
 
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("dtype", REAL, ids=str)
+@each_column
+def test_columns_of_weights_that_are_streamed(name, data_format, dtype, threads):
+    """Past the caches, with runs of the weight that begin and end within cache lines."""
+    size, weight, settings = COLUMNS[name]
+    call, g = made(size, weight, settings | {"data_format": data_format}, dtype)
+    cuts, make = [], plan_weight_gradient.columns_gradient
+    with only_columns() as patch, pxd.num_threads(threads):
+        patch.setattr(plan, "STREAMED_BYTES", 0)
+        patch.setattr(plan, "TASKS", 1)  # in one chunk
+        patch.setattr(plan_weight_gradient, "columns_gradient", lambda *a: cuts.append(make(*a)) or cuts[-1])
+        got = weight_gradient(pxd, call, g)
+    assert cuts[-1].streams
+    absolute = drawing.Call(True, *reference.magnitude(call.x, call.weight, None), call.settings)
+    scale = weight_gradient(reference, absolute, reference.magnitude(g)[0])
+    drawing.compare(got, weight_gradient(reference, call, g), scale, dtype, "gradient of weight")
+
+
 @pytest.mark.parametrize("transposed", [True, False])
 @pytest.mark.parametrize("which", ["coarse", "fine"])
 @each_column
@@ -351,6 +370,26 @@ def test_the_way_that_is_chosen(weight, groups, data_format, way):
         calls = watch_gradients(patch)
         weight_gradient(pxd, call, g)
     assert calls == [(way, True)]
+
+
+@pytest.mark.parametrize(
+    ("size", "weight", "stride", "chosen"),
+    [
+        ((20, 20), (64, 64, 4, 4), 2, {*BOTH}),  # 9 products of 16 are left
+        ((400,), (64, 64, 4), 2, {BOTH[1]}),  # 3 of 4
+        ((400,), (65, 65, 7), 3, set()),  # 11 of 14, and panels that are not full
+    ],
+)
+def test_pairs_are_chosen_where_columns_are_slower(size, weight, stride, chosen):
+    found = set()
+    for data_format in BOTH:
+        call, g = made(size, weight, {"stride": stride, "data_format": data_format}, batch=1)
+        with plans.new_plans() as patch:
+            calls = watch_gradients(patch)
+            weight_gradient(pxd, call, g)
+        if calls == [("pair_gradient", True)]:
+            found.add(data_format)
+    assert found == chosen
 
 
 # Groups of one channel, which lie side by side.

@@ -26,7 +26,7 @@ tile.h, tile_body.h     the register tile
 karatsuba.h, _body.h    what pairs need beside it
 lines.h, _body.h        weighted sums of lines, or of pixels
 padded.h, _body.h       lines with zeros beside them
-stream.h                writing past the caches
+stream.h                writing past the caches, and fetching into them
 transpose.h, _body.h    channels side by side from lines of pixels, and back
 columns.h, _body.h      what few pixels need beside it
 storage.h               float16 and bfloat16

@@ -17,6 +17,7 @@ cdef class ColumnsGradientPlan(GradientPlan):
     cdef Py_ssize_t channel_step
     cdef Py_ssize_t lanes              # coarse channels of a panel
     cdef Py_ssize_t coarse_offset, region_offset, sums_offset
+    cdef bint streams                  # the weight is larger than the caches
 
     def __init__(self, fields):
         GradientPlan.__init__(self, fields)
@@ -29,6 +30,7 @@ cdef class ColumnsGradientPlan(GradientPlan):
         self.channel_step = fields.channel_step
         self.lanes = fields.lanes
         self.coarse_offset, self.region_offset, self.sums_offset = fields.offsets
+        self.streams = fields.streams
 
 
 cdef int pack_region(ColumnsGradientPlan plan, const Box *box, const Box *taps,
@@ -111,10 +113,14 @@ cdef int columns_gradient_task(ColumnsGradientPlan plan, Py_ssize_t task, const 
     cdef Py_ssize_t columns[MAX_COLUMNS]        # where the columns begin in the packed region: channel, z, y, x
     cdef const real_t *first[MAX_ROWS]
     cdef const real_t *rows[MAX_SEGMENTS * MAX_ROWS]
+    cdef real_t turned[4 * MAX_COLUMNS]         # runs of the weight, to be streamed
+    cdef real_t *weight
     cdef real_t *end
-    cdef Box box, taps
+    cdef Box box, region, taps
+    cdef Ahead of_coarse, of_fine
     cdef int axis
     cdef bint finite = True
+    of_coarse.left = of_fine.left = 0
     unravel(share.taps, plan.tap_blocks, index)
     taps = cut(index, plan.tap_block, plan.kernel)
     count = 0
@@ -139,6 +145,17 @@ cdef int columns_gradient_task(ColumnsGradientPlan plan, Py_ssize_t task, const 
             continue
         end = &work[plan.region_offset + fine_count * plan.channel_step - 1]
         lines = pixels // box.size[3]
+        if block + 1 < share.last:
+            unravel(block + 1, plan.blocks, index)
+            region = cut(index, plan.block, plan.coarse_size)
+            i = (coarse_count + lanes - 1) // lanes * ((count + TILE_ROWS - 1) // TILE_ROWS)
+            look_ahead(&of_coarse, coarse, &region, EVERY, group * plan.coarse_channels + a, coarse_count, i,
+                       pixels // 4)
+            for axis in range(1, 4):
+                tap = taps.start[axis] * plan.dilation[axis] - plan.begin[axis]
+                scale(&region, axis, plan.stride[axis], tap, tap + (taps.size[axis] - 1) * plan.dilation[axis],
+                      plan.fine_size[axis])
+            look_ahead(&of_fine, fine, &region, EVERY, group * plan.fine_channels + b, fine_count, i, pixels // 2)
         for line in range(lines):
             unravel(line * box.size[3], box.size, index)
             panel_at[line] = line * box.size[3] * lanes
@@ -160,6 +177,8 @@ cdef int columns_gradient_task(ColumnsGradientPlan plan, Py_ssize_t task, const 
                         rows[line * TILE_ROWS + j] = first[j] + line_at[line]
                 tile(width, lines, box.size[3], used, rows, plan.pitch[3], &work[plan.coarse_offset],
                      panel_at, lanes, &work[row + i * lanes], lanes)
+                fetch_ahead(&of_coarse)
+                fetch_ahead(&of_fine)
                 i += TILE_ROWS
     # Taps of a line follow each other in the weight; so do whole lines, whole planes and whole kernels.
     run = taps.size[3]
@@ -180,8 +199,17 @@ cdef int columns_gradient_task(ColumnsGradientPlan plan, Py_ssize_t task, const 
             k = k * all_taps + (index[1] * plan.kernel[2] + index[2]) * plan.kernel[3] + index[3]
             end = &partial[chunk, k + (used - 1) * plan.fine_channels * all_taps + run - 1]
             for c in range((used + 3) // 4):
-                transpose(&work[row + i * lanes + 4 * c], lanes, 1, run, min(4, used - 4 * c),
-                          &partial[chunk, k + 4 * c * plan.fine_channels * all_taps], plan.fine_channels * all_taps)
+                weight = &partial[chunk, k + 4 * c * plan.fine_channels * all_taps]
+                if not plan.streams:
+                    transpose(&work[row + i * lanes + 4 * c], lanes, 1, run, min(4, used - 4 * c), weight,
+                              plan.fine_channels * all_taps)
+                else:
+                    transpose(&work[row + i * lanes + 4 * c], lanes, 1, run, min(4, used - 4 * c), turned, run)
+                    for line in range(min(4, used - 4 * c)):
+                        stream(&turned[line * run], run * <Py_ssize_t>sizeof(real_t),
+                               weight + line * plan.fine_channels * all_taps)
+    if plan.streams:
+        end_of_stream()
     return finite
 
 

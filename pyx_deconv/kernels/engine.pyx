@@ -63,6 +63,10 @@ cdef extern from "transpose.h" nogil:
                             float *target, const Py_ssize_t *place, Py_ssize_t target_step, Py_ssize_t ahead)
     void transpose_to_double(const double *source, Py_ssize_t source_step, Py_ssize_t rows, Py_ssize_t columns,
                              double *target, const Py_ssize_t *place, Py_ssize_t target_step, Py_ssize_t ahead)
+    void transpose_rows_float(const float **rows, Py_ssize_t count, Py_ssize_t columns, float *target,
+                              Py_ssize_t target_step)
+    void transpose_rows_double(const double **rows, Py_ssize_t count, Py_ssize_t columns, double *target,
+                               Py_ssize_t target_step)
     void interleave_float(Py_ssize_t count, const float *lines, Py_ssize_t line_step, Py_ssize_t width, float shift,
                           float *target)
     void interleave_double(Py_ssize_t count, const double *lines, Py_ssize_t line_step, Py_ssize_t width, double shift,
@@ -84,6 +88,7 @@ cdef extern from "padded.h" nogil:
 cdef extern from "stream.h" nogil:
     void stream(const void *source, Py_ssize_t bytes, void *target)
     void end_of_stream()
+    void fetch(const void *address)
 
 cdef extern from "karatsuba.h" nogil:
     void differences_float(Py_ssize_t ny, Py_ssize_t nx, const float **pixels, Py_ssize_t depth, Py_ssize_t ahead,
@@ -147,6 +152,7 @@ cdef enum:
     MAX_ROWS = 16       # at least TILE_ROWS
     MAX_SEGMENTS = 64   # taps or lines gathered before the tile is called: the pointers stay in L1
     MAX_COLUMNS = 1024   # of a task: taps and channels of the fine map (plan.COLUMNS)
+    MAX_TAPS = 512      # of a task, for pairs of taps (plan.TAPS)
     TURNED = 32         # channels and pixels that are transposed at a time on their way out
     MAX_TOGETHER = 8    # phases whose outputs are stored side by side
     STREAMED = 1024     # elements that are assembled before they are streamed
@@ -223,6 +229,14 @@ cdef inline void transpose_to(const real_t *source, Py_ssize_t source_step, Py_s
         transpose_to_float(source, source_step, rows, columns, target, place, target_step, ahead)
     else:
         transpose_to_double(source, source_step, rows, columns, target, place, target_step, ahead)
+
+
+cdef inline void transpose_rows(const real_t **rows, Py_ssize_t count, Py_ssize_t columns, real_t *target,
+                                Py_ssize_t target_step) noexcept nogil:
+    if real_t is float:
+        transpose_rows_float(rows, count, columns, target, target_step)
+    else:
+        transpose_rows_double(rows, count, columns, target, target_step)
 
 
 cdef inline void interleave(Py_ssize_t count, const real_t *lines, Py_ssize_t line_step, Py_ssize_t width, real_t shift,

@@ -31,8 +31,31 @@ cdef class PairGradientPlan(GradientPlan):
         self.element_z, self.element_y, self.element_x = fields.element_tables
 
 
+cdef inline Box units_of(PairGradientPlan plan, const Box *box) noexcept nogil:
+    cdef Box units = box[0]
+    cdef int axis
+    for axis in range(1, 4):
+        units.size[axis] = (box.size[axis] + plan.paired[axis]) // (1 + plan.paired[axis])
+    return units
+
+
+cdef bint reach_element(PairGradientPlan plan, Py_ssize_t element, const Box *box, const Box *units,
+                        Reach *reach) except -1 nogil:
+    # The fine pixels that this element meets from a box of coarse ones; returns whether there are any.
+    cdef Py_ssize_t e[4]
+    unravel(element, plan.element_count, e)
+    reach[1] = reach_of(box.start[1], plan.stride[1], plan.fine_size[1], plan.paired[1], units.size[1],
+                        plan.element_z[e[1], 0], plan.element_z[e[1], 4])
+    reach[2] = reach_of(box.start[2], plan.stride[2], plan.fine_size[2], plan.paired[2], units.size[2],
+                        plan.element_y[e[2], 0], plan.element_y[e[2], 4])
+    reach[3] = reach_of(box.start[3], plan.stride[3], plan.fine_size[3], plan.paired[3], units.size[3],
+                        plan.element_x[e[3], 0], plan.element_x[e[3], 4])
+    return reach[1].low < reach[1].high and reach[2].low < reach[2].high and reach[3].low < reach[3].high
+
+
 cdef int add_outer_products(PairGradientPlan plan, Py_ssize_t units, const Reach *reach, Py_ssize_t coarse_count,
-                            Py_ssize_t fine_count, real_t[::1] work, Py_ssize_t products) except -1 nogil:
+                            Py_ssize_t fine_count, Ahead *next_coarse, Ahead *next_fine, real_t[::1] work,
+                            Py_ssize_t products) except -1 nogil:
     # work[products + (point * coarse_block + a) * fine_block + b] += sum over units of coarse[a] * fine[b]
     cdef Py_ssize_t lanes = TILE_BYTES // sizeof(real_t), size = plan.coarse_block * plan.fine_block
     cdef Py_ssize_t z, y, x, i, a, p, axis, used, point, coarse_point, value = 0
@@ -68,20 +91,19 @@ cdef int add_outer_products(PairGradientPlan plan, Py_ssize_t units, const Reach
                              plan.coarse_block, fine + p * lanes, no_offset, plan.fine_block,
                              &work[products + point * size + a * plan.fine_block + p * lanes], plan.fine_block)
                         a += TILE_ROWS
+                    fetch_ahead(next_coarse)
+                    fetch_ahead(next_fine)
                 value += 1
     return 0
 
 
-cdef int store_gradient(PairGradientPlan plan, const Py_ssize_t *e, Py_ssize_t group, Py_ssize_t a, Py_ssize_t b,
-                        Py_ssize_t coarse_count, Py_ssize_t fine_count, real_t[::1] work, Py_ssize_t products,
-                        real_t[::1] partial) except -1 nogil:
-    # The gradients of one element's taps from its products; returns whether all of them are finite.
-    cdef Py_ssize_t size = plan.coarse_block * plan.fine_block, parts = plan.parts, all_taps = volume_of(plan.kernel)
+cdef int add_up_element(PairGradientPlan plan, const Py_ssize_t *e, real_t[::1] work, Py_ssize_t products, int taps,
+                        Py_ssize_t *tap, Py_ssize_t *place) except -1 nogil:
+    # The gradients of one element's taps from its products: work[place[i]:] is that of tap[i], the taps that are
+    # there already and these in order; returns how many there are now.
+    cdef Py_ssize_t size = plan.coarse_block * plan.fine_block
     cdef Py_ssize_t ny = 1 + 2 * plan.paired[2], nx = 1 + 2 * plan.paired[3]
-    cdef Py_ssize_t i, j, k, z, y, x, row, taps = 0
-    cdef Py_ssize_t tap[8]
-    cdef Py_ssize_t place[8]
-    cdef bint finite = True
+    cdef Py_ssize_t i, t, z, y, x
     cdef real_t *first = &work[products]
     if plan.element_z[e[1], 1] == 2:
         add_to_outer(first, first + ny * nx * size, first + 2 * ny * nx * size, ny * nx * size, 1)
@@ -94,24 +116,48 @@ cdef int store_gradient(PairGradientPlan plan, const Py_ssize_t *e, Py_ssize_t g
                 first = &work[products + (2 * z * ny + 2 * y) * nx * size]
                 add_to_outer(first, first + size, first + 2 * size, size, 1)
             for x in range(plan.element_x[e[3], 1]):
-                tap[taps] = plan.element_z[e[1], 2 + z] * plan.kernel[2] + plan.element_y[e[2], 2 + y]
-                tap[taps] = tap[taps] * plan.kernel[3] + plan.element_x[e[3], 2 + x]
-                place[taps] = products + ((2 * z * ny + 2 * y) * nx + 2 * x) * size
+                t = plan.element_z[e[1], 2 + z] * plan.kernel[2] + plan.element_y[e[2], 2 + y]
+                t = t * plan.kernel[3] + plan.element_x[e[3], 2 + x]
+                i = taps
+                while i > 0 and tap[i - 1] > t:
+                    tap[i], place[i] = tap[i - 1], place[i - 1]
+                    i -= 1
+                tap[i], place[i] = t, products + ((2 * z * ny + 2 * y) * nx + 2 * x) * size
                 taps += 1
-    for x in range(taps):
-        for i in range(coarse_count):
-            finite &= all_finite(&work[place[x] + i * plan.fine_block], fine_count)
-    for i in range(coarse_count // parts):
-        for j in range(fine_count // parts):
-            k = (((group * plan.coarse_channels + a) // parts + i) * (plan.fine_channels // parts) + b // parts + j)
-            for x in range(taps):
-                row = place[x] + parts * (i * plan.fine_block + j)
-                y = parts * (k * all_taps + tap[x])
-                if parts == 1:
-                    partial[y] = work[row]
-                else:   # conj(x) * g = (re*re + im*im) + i (re*im - im*re)
-                    partial[y] = work[row] + work[row + plan.fine_block + 1]
-                    partial[y + 1] = work[row + 1] - work[row + plan.fine_block]
+    return taps
+
+
+cdef int store_gradient(PairGradientPlan plan, int taps, const Py_ssize_t *tap, const Py_ssize_t *place,
+                        Py_ssize_t group, Py_ssize_t a, Py_ssize_t b, Py_ssize_t coarse_count, Py_ssize_t fine_count,
+                        real_t[::1] work, real_t[::1] partial) except -1 nogil:
+    # Some taps of the weight from their sums; returns whether all of them are finite.
+    cdef Py_ssize_t parts = plan.parts, all_taps = volume_of(plan.kernel)
+    cdef Py_ssize_t i, j, k, t, row, run = 0, first = 0
+    cdef bint finite = True
+    cdef const real_t *rows[MAX_TAPS]
+    cdef real_t *end
+    while first < taps:
+        # Taps that follow each other in the weight.
+        run = 1
+        while first + run < taps and tap[first + run] == tap[first] + run:
+            run += 1
+        for i in range(coarse_count // parts):
+            k = (group * plan.coarse_channels + a) // parts + i
+            k = (k * plan.fine_channels + b) // parts
+            k = parts * (k * all_taps + tap[first])
+            end = &partial[k + (fine_count // parts - 1) * parts * all_taps + parts * run - 1]
+            for t in range(run):
+                row = place[first + t] + parts * i * plan.fine_block
+                rows[t] = &work[row]
+                finite &= all_finite(rows[t], fine_count)
+                if parts == 2:  # conj(x) * g = (re*re + im*im) + i (re*im - im*re)
+                    finite &= all_finite(&work[row + plan.fine_block], fine_count)
+                    for j in range(0, fine_count, 2):
+                        partial[k + j * all_taps + 2 * t] = work[row + j] + work[row + plan.fine_block + j + 1]
+                        partial[k + j * all_taps + 2 * t + 1] = work[row + j + 1] - work[row + plan.fine_block + j]
+            if parts == 1:
+                transpose_rows(rows, run, fine_count, &partial[k], all_taps)
+        first += run
     return finite
 
 
@@ -126,14 +172,18 @@ cdef int pair_gradient_task(PairGradientPlan plan, Py_ssize_t task, const stored
     cdef Py_ssize_t last = min(first + plan.element_block, plan.elements)
     cdef Py_ssize_t points = (1 + 2 * plan.paired[1]) * (1 + 2 * plan.paired[2]) * (1 + 2 * plan.paired[3])
     cdef Py_ssize_t size = points * plan.coarse_block * plan.fine_block
-    cdef Py_ssize_t block, element, k
+    cdef Py_ssize_t block, element, following, tiles, k
     cdef Py_ssize_t index[4]
     cdef Py_ssize_t e[4]
     cdef Layout of_coarse, of_fine
     cdef Reach reach[4]
-    cdef Box box, units
-    cdef int axis
-    cdef bint finite = True
+    cdef Reach next_reach[4]
+    cdef Box box, units, ahead, ahead_units
+    cdef Ahead next_coarse, next_fine
+    cdef int axis, taps
+    cdef Py_ssize_t tap[MAX_TAPS]
+    cdef Py_ssize_t place[MAX_TAPS]
+    next_coarse.left = next_fine.left = 0
     of_coarse.in_place, of_coarse.as_sums, of_coarse.parts = plan.coarse_in_place, True, plan.parts
     of_coarse.packed, of_coarse.values, of_coarse.paired = plan.packed_offset, plan.coarse_offset, plan.paired
     of_fine.in_place, of_fine.as_sums, of_fine.parts = plan.fine_in_place, False, plan.parts
@@ -143,32 +193,46 @@ cdef int pair_gradient_task(PairGradientPlan plan, Py_ssize_t task, const stored
         work[k] = 0
     for block in range(share.first, share.last):
         unravel(block, plan.blocks, index)
-        box = units = cut(index, plan.block, plan.coarse_size)
+        box = cut(index, plan.block, plan.coarse_size)
+        units = units_of(plan, &box)
         for axis in range(1, 4):
-            units.size[axis] = (box.size[axis] + plan.paired[axis]) // (1 + plan.paired[axis])
             reach[axis] = reach_of(box.start[axis], 1, plan.coarse_size[axis], plan.paired[axis], units.size[axis],
                                    1 + plan.paired[axis], 0)
         make_values(&of_coarse, &units, reach, coarse, group * plan.coarse_channels + a, coarse_count,
                     plan.coarse_block, work)
         for element in range(first, last):
-            unravel(element, plan.element_count, e)
-            reach[1] = reach_of(box.start[1], plan.stride[1], plan.fine_size[1], plan.paired[1], units.size[1],
-                                plan.element_z[e[1], 0], plan.element_z[e[1], 4])
-            reach[2] = reach_of(box.start[2], plan.stride[2], plan.fine_size[2], plan.paired[2], units.size[2],
-                                plan.element_y[e[2], 0], plan.element_y[e[2], 4])
-            reach[3] = reach_of(box.start[3], plan.stride[3], plan.fine_size[3], plan.paired[3], units.size[3],
-                                plan.element_x[e[3], 0], plan.element_x[e[3], 4])
-            if reach[1].low == reach[1].high or reach[2].low == reach[2].high or reach[3].low == reach[3].high:
+            if not reach_element(plan, element, &box, &units, reach):
                 continue
             make_values(&of_fine, &units, reach, fine, group * plan.fine_channels + b, fine_count, plan.fine_block,
                         work)
-            add_outer_products(plan, volume(&units), reach, coarse_count, fine_count, work,
+            # What is read after this element is fetched while it is multiplied.
+            following = element + 1
+            ahead, ahead_units = box, units
+            tiles = reach[1].count * reach[2].count * reach[3].count * (
+                (fine_count * <Py_ssize_t>sizeof(real_t) + TILE_BYTES - 1) // TILE_BYTES)
+            if following == last and block + 1 < share.last:
+                following = first
+                unravel(block + 1, plan.blocks, index)
+                ahead = cut(index, plan.block, plan.coarse_size)
+                look_ahead(&next_coarse, coarse, &ahead, EVERY, group * plan.coarse_channels + a, coarse_count, tiles,
+                           volume(&units) * coarse_count // 4)
+                ahead_units = units_of(plan, &ahead)
+            elif (following % plan.element_count[3] > 0
+                  and fine.strides[4] * (plan.stride[3] - 1) < 64):     # the same cache lines
+                following = last
+            if following < last and reach_element(plan, following, &ahead, &ahead_units, next_reach):
+                for axis in range(1, 4):
+                    ahead.start[axis] = next_reach[axis].first + next_reach[axis].low * plan.stride[axis]
+                    ahead.size[axis] = next_reach[axis].high - next_reach[axis].low
+                look_ahead(&next_fine, fine, &ahead, plan.stride, group * plan.fine_channels + b, fine_count, tiles,
+                           volume(&units) * coarse_count // 4)
+            add_outer_products(plan, volume(&units), reach, coarse_count, fine_count, &next_coarse, &next_fine, work,
                                plan.products_offset + (element - first) * size)
+    taps = 0
     for element in range(first, last):
         unravel(element, plan.element_count, e)
-        finite &= store_gradient(plan, e, group, a, b, coarse_count, fine_count, work,
-                                 plan.products_offset + (element - first) * size, partial[chunk])
-    return finite
+        taps = add_up_element(plan, e, work, plan.products_offset + (element - first) * size, taps, tap, place)
+    return store_gradient(plan, taps, tap, place, group, a, b, coarse_count, fine_count, work, partial[chunk])
 
 
 def pair_gradient(PairGradientPlan plan, const stored_t[:, :, :, :, :, :] coarse,

@@ -27,11 +27,13 @@ TAPS_BYTES = 192 * 1024  # the weights of a block of taps, which many pixels mee
 UNITS = 16  # of outputs in pairs at least, which a weight that is fetched multiplies
 PARTIAL_BYTES = 8 * 1024 * 1024  # copies of a weight gradient that are summed at the end
 POINT_PRODUCTS = 30  # that take as long as adding up one point of an output, where outputs are in pairs
+LEFT_BY_PAIRS = (0.7, 0.8)  # most products of a weight gradient that pairs may leave: maps packed, in place
 TASKS = 32  # enough to keep many threads busy; more only adds overhead
 MULTIPLICATIONS = 250_000  # of a task that is worth a thread: some 10 microseconds
 LARGE_WEIGHT = 32 * 1024  # elements: to pack so many takes longer than to think about it
 COLUMNS = 1024  # taps and channels of a task, for weight gradients as one product
 LONG_ROW = 256  # elements that a tile reads side by side: read in place, at borders element by element
+TAPS = 512  # of a task, for weight gradients by pairs of taps
 PIXELS = 512  # a task has at most this many
 LINE = 64  # pixels of a block along x, where there are other axes
 

@@ -251,6 +251,16 @@ def pair_gradient(
         )
         for ordered in made
     ]
+    # What is left of the products, against columns of taps. Values are made from the maps in place, or from
+    # packed copies, which take longer than columns do.
+    left = prod(
+        int(rows[:, 0].sum()) / (direction.kernel * (1 + pair))
+        for rows, direction, pair in zip(element_tables, directions, paired, strict=True)
+    )
+    tiles = round_up(coarse_channels, ceil_div(tile.rows, 2)) * round_up(fine_channels, tile.lanes // 2)
+    columns = fine_channels * round_up(coarse_channels, tile.unit)
+    if left * tiles > columns * plan.LEFT_BY_PAIRS[all(in_place)]:
+        return None
     element_count = (1, *map(len, element_tables))
     elements = prod(element_count)
     unit = tuple(1 + pair for pair in (False, *paired))
@@ -259,11 +269,12 @@ def pair_gradient(
     products = plan.PRODUCTS_BYTES // tile.itemsize
     coarse_block = even(round_up(coarse_channels, tile.rows), 64, tile.rows)
     fine_block = block_of_lanes(fine_channels, 64, tile)
-    while fine_block > tile.lanes and min(elements, 2) * points * coarse_block * fine_block > products:
+    # Taps of one task are stored together: rather all taps of fewer channels.
+    while fine_block > tile.lanes and elements * points * coarse_block * fine_block > products:
         fine_block = block_of_lanes(fine_channels, fine_block // 2, tile)
     while coarse_block > tile.rows and points * coarse_block * fine_block > products:
         coarse_block = even(coarse_block, coarse_block // 2, tile.rows)
-    element_block = even(elements, products // (points * coarse_block * fine_block))
+    element_block = even(elements, min(products // (points * coarse_block * fine_block), plan.TAPS // 8))
     units = tuple(map(ceil_div, coarse_size, unit))
     most = max(1, plan.VALUES_BYTES // (tile.itemsize * points * (coarse_block + fine_block)))
     block = tuple(a * b for a, b in zip(compact_block(units, most), unit, strict=True))
@@ -283,7 +294,9 @@ def pair_gradient(
     fine_offset = coarse_offset + round_up(points * units_of_a_block * coarse_block, 16)
     products_offset = fine_offset + round_up(points * units_of_a_block * fine_block, 16)
     work_size = round_up(products_offset + element_block * points * coarse_block * fine_block, 16)
-    chunks, chunk_blocks = cut_pixels(tasks, prod(blocks), max(1, weight_bytes), plan.TASKS)
+    # What a chunk starts and ends with has its price.
+    worth = prod(coarse_size) // 256
+    chunks, chunk_blocks = cut_pixels(tasks, prod(blocks), max(1, weight_bytes), worth)
     return PairGradientFields(
         channels=(groups, parts, coarse_channels, fine_channels),
         sizes=(tasks * chunks, work_size),
@@ -317,6 +330,7 @@ class ColumnsGradientFields(GradientFields):
     channel_step: int
     lanes: int  # coarse channels of a panel
     offsets: tuple[int, int, int]  # in a workspace: a panel of the coarse map, the packed region, the sums
+    streams: bool  # whether the weight is larger than the caches, and written once
 
 
 def columns_gradient(
@@ -343,7 +357,7 @@ def columns_gradient(
     coarse_size = (batch, *absent, *(axis.coarse for axis in axes))
     fine_size = (batch, *absent, *(axis.fine for axis in axes))
     sums, packed = 2 * plan.SUMS_BYTES // tile.itemsize, 7 * plan.PACKED_BYTES // 4 // tile.itemsize
-    coarse_block = block_of_lanes(coarse_channels, 512, tile)
+    coarse_block = block_of_lanes(coarse_channels, 256, tile)
     most_columns = min(plan.COLUMNS, sums // coarse_block)
     # At least four channels: so many are transposed at a time.
     fine_block = even(fine_channels, max(min(4, fine_channels), most_columns // prod(kernel)))
@@ -403,4 +417,5 @@ def columns_gradient(
         channel_blocks=(coarse_block, coarse_blocks, fine_block, fine_blocks),
         lanes=lanes,
         offsets=(0, region_offset, sums_offset),
+        streams=chunks == 1 and weight_bytes >= plan.STREAMED_BYTES,
     )

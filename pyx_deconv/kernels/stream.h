@@ -1,7 +1,8 @@
-/* Writing past the caches.
+/* Writing past the caches, and reading into them ahead of time.
  *
  *     stream          target = source, bytes of them, where nobody will read them soon
  *     end_of_stream   what was streamed is there for other threads from here on
+ *     fetch           asks for the cache line of an address, wherever it is
  *
  * A store to a cache line that is not in the cache reads it first. For a result that is larger than the caches this
  * costs as much again as writing it, and pushes out what the next block needs. Whole cache lines are streamed; the
@@ -38,6 +39,11 @@ static inline void stream(const void *source, ptrdiff_t bytes, void *target)
 #else
     memcpy(target, source, bytes);
 #endif
+}
+
+static inline void fetch(const void *address)
+{
+    __builtin_prefetch(address, 0, 2);
 }
 
 static inline void end_of_stream(void)

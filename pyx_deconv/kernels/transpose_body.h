@@ -2,6 +2,17 @@
 
 typedef REAL NAME(four) __attribute__((vector_size(4 * sizeof(REAL)), aligned(sizeof(REAL)), may_alias));
 
+static inline __attribute__((always_inline)) void NAME(transpose_four)(
+    const NAME(four) *row, REAL *p0, REAL *p1, REAL *p2, REAL *p3)
+{
+    const NAME(four) low01 = SHUFFLE(row[0], row[1], 0, 4, 1, 5), high01 = SHUFFLE(row[0], row[1], 2, 6, 3, 7);
+    const NAME(four) low23 = SHUFFLE(row[2], row[3], 0, 4, 1, 5), high23 = SHUFFLE(row[2], row[3], 2, 6, 3, 7);
+    *(NAME(four) *)p0 = SHUFFLE(low01, low23, 0, 1, 4, 5);
+    *(NAME(four) *)p1 = SHUFFLE(low01, low23, 2, 3, 6, 7);
+    *(NAME(four) *)p2 = SHUFFLE(high01, high23, 0, 1, 4, 5);
+    *(NAME(four) *)p3 = SHUFFLE(high01, high23, 2, 3, 6, 7);
+}
+
 static inline __attribute__((always_inline)) void NAME(transpose_block)(
     const REAL *source, ptrdiff_t row_step, int column_step, REAL *p0, REAL *p1, REAL *p2, REAL *p3)
 {
@@ -15,12 +26,7 @@ static inline __attribute__((always_inline)) void NAME(transpose_block)(
         else
             row[i] = (NAME(four)){line[0], line[column_step], line[2 * column_step], line[3 * column_step]};
     }
-    const NAME(four) low01 = SHUFFLE(row[0], row[1], 0, 4, 1, 5), high01 = SHUFFLE(row[0], row[1], 2, 6, 3, 7);
-    const NAME(four) low23 = SHUFFLE(row[2], row[3], 0, 4, 1, 5), high23 = SHUFFLE(row[2], row[3], 2, 6, 3, 7);
-    *(NAME(four) *)p0 = SHUFFLE(low01, low23, 0, 1, 4, 5);
-    *(NAME(four) *)p1 = SHUFFLE(low01, low23, 2, 3, 6, 7);
-    *(NAME(four) *)p2 = SHUFFLE(high01, high23, 0, 1, 4, 5);
-    *(NAME(four) *)p3 = SHUFFLE(high01, high23, 2, 3, 6, 7);
+    NAME(transpose_four)(row, p0, p1, p2, p3);
 }
 
 static inline __attribute__((always_inline)) void NAME(transpose_with)(
@@ -78,6 +84,25 @@ static inline void NAME(transpose_to)(const REAL *source, ptrdiff_t source_step,
     for (; row < rows; row++)
         for (ptrdiff_t column = 0; column < columns; column++)
             target[place[column] * target_step + row] = source[row * source_step + column];
+}
+
+static inline void NAME(transpose_rows)(const REAL *const *rows, ptrdiff_t count, ptrdiff_t columns, REAL *target,
+                                        ptrdiff_t target_step)
+{
+    ptrdiff_t column = 0;
+    /* Four rows at a time, of which the last four overlap those before them. */
+    for (; count >= 4 && column + 4 <= columns; column += 4)
+        for (ptrdiff_t next = 0; next < count; next += 4) {
+            const ptrdiff_t row = next + 4 <= count ? next : count - 4;
+            REAL *to = target + column * target_step + row;
+            NAME(four) block[4];
+            for (int i = 0; i < 4; i++)
+                block[i] = *(const NAME(four) *)(rows[row + i] + column);
+            NAME(transpose_four)(block, to, to + target_step, to + 2 * target_step, to + 3 * target_step);
+        }
+    for (; column < columns; column++)
+        for (ptrdiff_t row = 0; row < count; row++)
+            target[column * target_step + row] = rows[row][column];
 }
 
 static inline void NAME(interleave)(ptrdiff_t count, const REAL *lines, ptrdiff_t line_step, ptrdiff_t width, REAL shift,

@@ -48,6 +48,75 @@ cdef inline Share share_of(GradientPlan plan, Py_ssize_t task, Py_ssize_t tap_bl
     return share
 
 
+cdef struct Ahead:
+    # Runs of memory that the next block reads, asked for a few cache lines at a time while this one is multiplied.
+    Box runs            # batch, z, y and pixels, each all channels; or batch, channels, z and y
+    Py_ssize_t at[4]
+    Py_ssize_t step[4]  # in bytes
+    Py_ssize_t size
+    Py_ssize_t left     # runs that have not been asked for
+    Py_ssize_t share    # cache lines at a time
+    const char *origin
+    const char *next    # what is left of the first run
+    const char *end
+
+
+cdef inline void begin_run(Ahead *ahead) noexcept nogil:
+    cdef int axis
+    ahead.next = ahead.origin
+    for axis in range(4):
+        ahead.next += ahead.at[axis] * ahead.step[axis]
+    ahead.end = ahead.next + ahead.size
+    ahead.next -= <size_t>ahead.next % 64
+
+
+cdef int look_ahead(Ahead *ahead, const stored_t[:, :, :, :, :, :] source, const Box *box, const Py_ssize_t *step,
+                    Py_ssize_t channel, Py_ssize_t channels, Py_ssize_t times, Py_ssize_t most) except -1 nogil:
+    # Begins to fetch what pack_pixels would read, that many times a part of it: at most so many cache lines, where
+    # more would take longer than what they wait for. The box lies in the source.
+    cdef Py_ssize_t bits = source.shape[5] - 1
+    cdef int axis
+    ahead.left = 0
+    if volume(box) == 0:
+        return 0
+    ahead.origin = <const char *>&source[box.start[0], channel >> bits, box.start[1], box.start[2], box.start[3], 0]
+    ahead.runs.size = box.size
+    ahead.step = [source.strides[0], source.strides[2] * step[1], source.strides[3] * step[2],
+                  source.strides[4] * step[3]]
+    ahead.size = (channels >> bits) * source.strides[1]
+    if source.strides[4] == <Py_ssize_t>sizeof(stored_t):
+        ahead.runs.size = [box.size[0], channels, box.size[1], box.size[2]]
+        ahead.step = [source.strides[0], source.strides[1], source.strides[2] * step[1], source.strides[3] * step[2]]
+        ahead.size = box.size[3] * step[3] * source.strides[4]
+    # Runs less than a cache line apart are one.
+    for axis in range(3, 0, -1):
+        if ahead.runs.size[axis] > 1 and not 0 <= ahead.step[axis] - ahead.size < 64:
+            break
+        ahead.size += (ahead.runs.size[axis] - 1) * ahead.step[axis]
+        ahead.runs.size[axis] = 1
+    ahead.share = (volume(&ahead.runs) * (ahead.size // 64 + 1) + times - 1) // times
+    if ahead.share <= most:
+        ahead.left = volume(&ahead.runs)
+    for axis in range(4):
+        ahead.runs.start[axis] = ahead.at[axis] = 0
+    begin_run(ahead)
+    return 0
+
+
+cdef inline void fetch_ahead(Ahead *ahead) noexcept nogil:
+    cdef Py_ssize_t line, count, wanted = ahead.share
+    while ahead.left > 0 and wanted > 0:
+        count = min(wanted, (ahead.end - ahead.next + 63) // 64)
+        for line in range(count):
+            fetch(ahead.next + 64 * line)
+        ahead.next += 64 * count
+        wanted -= count
+        if ahead.next >= ahead.end:
+            ahead.left -= 1
+            advance(ahead.at, &ahead.runs)
+            begin_run(ahead)
+
+
 cdef class WeightGradientPlan(GradientPlan):
     """The same, tap by tap."""
     cdef Py_ssize_t tap_block[4]       # taps of a task
