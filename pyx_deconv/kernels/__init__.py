@@ -15,7 +15,7 @@ engine.pyx              the loops, compiled once per instruction set (portable, 
   storing.pxi             from its sums to the result
   correlation.pxi         computed across target channels, with the register tile
   karatsuba.pxi           the same with outputs in pairs: three products for four
-  across.pxi              computed with pixels in the lanes of the tile, where lines are contiguous
+  across.pxi              computed with pixels in the lanes of the tile, for few target channels
   lines.pxi               the same along lines of pixels, for few target channels
   groups.pxi              the same across groups, for few channels in each
   columns.pxi             the same for few pixels, whose weight is taken as it lies
@@ -148,7 +148,7 @@ def _correlation_plan(
     source_channels: int,
     target_channels: int,
     side_by_side: tuple[bool, bool],
-    lines_contiguous: bool,
+    lines_contiguous: tuple[bool, bool],
     finite: bool,
     dtype: str,
 ) -> tuple[Any, object, bool, int]:
@@ -167,8 +167,11 @@ def _correlation_plan(
         fields = plan_few_channels.along_lines(*shapes, arithmetic.tile)
     elif (
         finite
-        and lines_contiguous
-        and plan_across.across_pixels(directions, batch, *channels, arithmetic.tile)
+        and parts == 1
+        and all(map(max, lines_contiguous, (in_memory and each for each in side_by_side)))
+        and plan_across.across_pixels(
+            directions, batch, *channels, lines_contiguous.count(False), arithmetic.tile
+        )
     ):
         fields = plan_across.across(directions, batch, groups, *channels, arithmetic.tile)
     else:
@@ -315,7 +318,7 @@ def _correlation(
         channels,
         channels_out,
         (_side_by_side(source, arithmetic), _side_by_side(target, arithmetic)),
-        parts == 1 and source.strides[4] == target.strides[4] == stored.itemsize,
+        (source.strides[4] == stored.itemsize, target.strides[4] == stored.itemsize),
     )
     cut, packing, gaps, multiplications = _correlation_plan(*shapes, True, dtype)
     if bias is None:
