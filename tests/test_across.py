@@ -9,9 +9,10 @@ import pytest
 import reference
 from hypothesis import given
 from hypothesis import strategies as st
-from test_ways import made, same_where_infinite
+from test_ways import BOTH, made, same_where_infinite
 
 import pyx_deconv as pxd
+from pyx_deconv import kernels
 from pyx_deconv.kernels import plan, plan_across, plan_correlation, plan_few_channels, taps
 
 REAL = [np.dtype(np.float32), np.dtype(np.float64), *drawing.STORED]
@@ -72,15 +73,29 @@ def test_the_layers_are_computed_so(name):
     assert chosen[-1] == (True, True)
 
 
+@pytest.mark.parametrize("streams", [False, True])
 @pytest.mark.parametrize("fans", [False, True])
 @pytest.mark.parametrize("dtype", REAL, ids=str)
+@pytest.mark.parametrize("data_format", BOTH)
 @each_layer
-def test_pixels_in_the_lanes(name, dtype, fans):
+def test_pixels_in_the_lanes(name, data_format, dtype, fans, streams):
     """As results and as gradients, of both operations."""
-    with forced(fans=fans):
-        drawing.check_call(pxd, made(*LAYERS[name], dtype)[0])
-        if "output_padding" not in LAYERS[name][2]:
-            drawing.check_call(pxd, made(*LAYERS[name], dtype, transposed=False)[0])
+    size, weight, settings = LAYERS[name]
+    settings = settings | {"data_format": data_format}
+    with forced(streams, fans):
+        drawing.check_call(pxd, made(size, weight, settings, dtype)[0])
+        if "output_padding" not in settings:
+            drawing.check_call(pxd, made(size, weight, settings, dtype, transposed=False)[0])
+
+
+@pytest.mark.parametrize("rows", range(1, 38))
+def test_every_number_of_rows(rows):
+    """Tiles of eight to twelve rows, and what is left."""
+    for data_format in BOTH:
+        call, _ = made((5, 45), (10, rows, 3, 3), {"padding": 1, "data_format": data_format}, batch=1)
+        with forced() as chosen:
+            drawing.check_call(pxd, call)
+        assert chosen[0][0]
 
 
 @pytest.mark.parametrize("data_format", ["channels_first", "channels_last"])
@@ -100,10 +115,11 @@ def test_streaming_changes_no_bit(name, dtype, data_format):
 
 
 @pytest.mark.parametrize("role", ["x", "weight"])
+@pytest.mark.parametrize("data_format", BOTH)
 @each_layer
-def test_specials(name, role):
+def test_specials(name, data_format, role):
     """Infinite weights meet no zeros, and what lies between two lines reaches no output."""
-    call, _ = made(*LAYERS[name])
+    call, _ = made(*LAYERS[name][:2], LAYERS[name][2] | {"data_format": data_format})
     array = getattr(call, role)
     for place in (0, array.size // 2, array.size - 1):
         for special in (np.nan, np.inf):
@@ -117,9 +133,10 @@ def test_specials(name, role):
             array.flat[place] = before
 
 
+@pytest.mark.parametrize("data_format", BOTH)
 @each_layer
-def test_threads_change_no_bit(name):
-    call, _ = made(*LAYERS[name])
+def test_threads_change_no_bit(name, data_format):
+    call, _ = made(*LAYERS[name][:2], LAYERS[name][2] | {"data_format": data_format})
     with forced(streams=True), pytest.MonkeyPatch.context() as patch:
         patch.setattr(plan, "MULTIPLICATIONS", 1)  # worth a thread
         with pxd.num_threads(1):
@@ -149,16 +166,26 @@ def test_more_phases_side_by_side_than_are_streamed_at_a_time(across):
 
 
 @pytest.mark.parametrize(
-    ("size", "weight", "stride"),
-    [((64, 64), (32, 3, 4, 4), 2), ((90, 75), (56, 1, 9, 9), 3), ((128, 128), (16, 19, 3, 3), 2)],
+    ("size", "weight", "stride", "expected"),
+    [
+        ((64, 64), (32, 3, 4, 4), 2, True),
+        ((90, 75), (56, 1, 9, 9), 3, True),
+        ((128, 128), (16, 19, 3, 3), 2, True),
+        ((48, 48), (48, 64, 3, 3), 2, False),
+    ],
 )
-def test_it_is_chosen_for_few_target_channels(size, weight, stride):
-    """Where lines are contiguous, and only there."""
-    for layout, expected in (("channels_first", True), ("channels_last", False)):
-        with plans.new_plans() as patch:
-            chosen, choose = [], plan_across.across_pixels
-            patch.setattr(
-                plan_across, "across_pixels", lambda *a, c=chosen, f=choose: c.append(f(*a)) or c[-1]
-            )
-            made(size, weight, {"stride": stride, "data_format": layout}, batch=1)[0].forward(pxd)
-        assert (chosen[-1:] == [True]) == expected
+def test_it_is_chosen_for_few_target_channels(size, weight, stride, expected):
+    """Channels-last too, where numbers are computed as they are stored and the rows of the tile fit well."""
+    tile = kernels.ARITHMETIC["float32"].tile
+    for layout in BOTH:
+        for dtype in (np.dtype(np.float32), np.dtype(np.float16)):
+            with plans.new_plans() as patch:
+                chosen, choose = [], plan_across.across_pixels
+                patch.setattr(
+                    plan_across, "across_pixels", lambda *a, c=chosen, f=choose: c.append(f(*a)) or c[-1]
+                )
+                call, _ = made(size, weight, {"stride": stride, "data_format": layout}, dtype, batch=1)
+                call.forward(pxd)
+            turned = dtype == np.float32 and (weight[1] == 1 or tile.tall > tile.rows)
+            possible = layout == "channels_first" or turned
+            assert (chosen[-1:] == [True]) == (expected and possible)

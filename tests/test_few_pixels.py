@@ -68,6 +68,18 @@ def test_layers(name, data_format, transposed, dtype, threads):
     assert (False, True) in calls
 
 
+@pytest.mark.parametrize("dtype", REAL, ids=str)
+@pytest.mark.parametrize("data_format", BOTH)
+@pytest.mark.parametrize("pixels", range(1, 18))
+def test_every_number_of_pixels(pixels, data_format, dtype):
+    """Some have loops of their own; rows, and products of a row, with a rest."""
+    settings = {"stride": 3, "padding": 1, "data_format": data_format}
+    call, _ = made((pixels,), (37, 15, 5), settings, dtype, batch=1)
+    with forced() as calls:
+        drawing.check_call(pxd, call)
+    assert all(done for _, done in calls)
+
+
 @each_layer
 def test_same_bits_on_any_number_of_threads_and_in_any_memory(name, data_format):
     size, weight, settings = LAYERS[name]
@@ -141,7 +153,8 @@ def test_where_it_is_chosen(name, scatters, dtype):
     tile = kernels.ARITHMETIC[dtype].tile
     large = coarse * fine * np.prod(kernel) >= plan.LARGE_WEIGHT
     assert (large and plan_columns.few_pixels(scatters, *shapes, True, False, tile)) == (name in CHOSEN)
-    assert not (scatters and plan_columns.few_pixels(scatters, *shapes, True, True, tile))
+    kept = plan_columns.few_pixels(scatters, *shapes, True, True, tile)
+    assert kept == (not scatters and name in CHOSEN)
     if name in CHOSEN:
         fields = plan_columns.columns(scatters, axes, batch, 1, coarse, fine, tile)
         tasks, work_size, columns_size = fields.sizes

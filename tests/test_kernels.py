@@ -235,7 +235,7 @@ def test_scratch_memory_is_bounded(layer, in_place, dtype):
     itemsize = kernels.ARITHMETIC[dtype].real.itemsize
     cuts = [
         kernels._correlation_plan(
-            scatters, axes, batch, groups, *channels, (in_place, other), contiguous, finite, dtype
+            scatters, axes, batch, groups, *channels, (in_place, other), (contiguous,) * 2, finite, dtype
         )[0]
         for scatters, channels in ((True, (coarse, fine)), (False, (fine, coarse)))
         for other, contiguous, finite in itertools.product((True, False), repeat=3)

@@ -15,7 +15,7 @@ engine.pyx              the loops, compiled once per instruction set (portable, 
   storing.pxi             from its sums to the result
   correlation.pxi         computed across target channels, with the register tile
   karatsuba.pxi           the same with outputs in pairs: three products for four
-  across.pxi              computed with pixels in the lanes of the tile, where lines are contiguous
+  across.pxi              computed with pixels in the lanes of the tile, for few target channels
   lines.pxi               the same along lines of pixels, for few target channels
   groups.pxi              the same across groups, for few channels in each
   columns.pxi             the same for few pixels, whose weight is taken as it lies
@@ -137,7 +137,7 @@ def _correlation_plan(
     source_channels: int,
     target_channels: int,
     side_by_side: tuple[bool, bool],
-    lines_contiguous: bool,
+    lines_contiguous: tuple[bool, bool],
     finite: bool,
     dtype: str,
 ) -> tuple[Any, object, bool, int]:
@@ -156,12 +156,17 @@ def _correlation_plan(
         fields = plan_few_channels.along_lines(*shapes, arithmetic.tile)
     elif (
         finite
-        and lines_contiguous
-        and plan_across.across_pixels(directions, batch, *channels, arithmetic.tile)
+        and parts == 1
+        and all(
+            lines or (in_memory and last) for lines, last in zip(lines_contiguous, side_by_side, strict=True)
+        )
+        and plan_across.across_pixels(
+            directions, batch, *channels, lines_contiguous.count(False), arithmetic.tile
+        )
     ):
         fields = plan_across.across(directions, batch, groups, *channels, arithmetic.tile)
     else:
-        readable = in_memory and (side_by_side[0] or (source_channels == 1 and lines_contiguous))
+        readable = in_memory and (side_by_side[0] or (source_channels == 1 and lines_contiguous[0]))
         fields = plan_correlation.correlation(
             *shapes,
             readable and plan_correlation.in_long_rows(directions, groups, source_channels // groups),
@@ -298,7 +303,7 @@ class Correlation:
         arithmetic = ARITHMETIC[dtype]
         shape, channels, stored = weight.shape, (source.shape[1], target.shape[1]), arithmetic.stored
         side_by_side = _side_by_side(source, arithmetic), _side_by_side(target, arithmetic)
-        contiguous = arithmetic.parts == 1 and source.strides[4] == target.strides[4] == stored.itemsize
+        contiguous = source.strides[4] == stored.itemsize, target.strides[4] == stored.itemsize
         self._shapes = scatters, axes, len(source), groups, *channels, side_by_side, contiguous
         self._conjugate, self._dtype = conjugate, dtype
         self._no_bias = _no_bias(channels[1] * arithmetic.parts, arithmetic.real)

@@ -1,11 +1,12 @@
 # Correlation with pixels in the lanes of the tile and target channels in its rows. Part of engine.pyx.
 #
-# For maps whose pixels follow each other in memory, where channels would leave lanes empty. The source lies packed as
+# For maps whose channels would leave lanes empty. The source lies packed as
 #
 #     [channel][z, y, x modulo source_step][batch][z, y, x // source_step]
 #
 # with zeros beside it, so that pixels side by side meet pixels side by side through every tap: a panel of the tile is
-# any run of them, across the ends of lines too (what is computed between two lines is not stored). Infinite weights,
+# any run of them, across the ends of lines too (what is computed between two lines is not stored). Maps whose channels
+# lie side by side instead are transposed on the way in, and line by line on the way out. Infinite weights,
 # which would make NaN of the zeros, are left to correlation.pxi.
 
 cdef struct Grid:
@@ -49,6 +50,7 @@ cdef int pack_across(CorrelationPlan plan, const Grid *grid, const Box *task,
     cdef const stored_t *end
     cdef real_t *target
     cdef bint contiguous = source.strides[4] == item and stored_t is real_t
+    cdef bint turned = not contiguous and source.strides[1] == item and stored_t is real_t
     cdef int axis
     for axis in range(4):
         shape[axis] = grid.remainders[axis]
@@ -88,8 +90,13 @@ cdef int pack_across(CorrelationPlan plan, const Grid *grid, const Box *task,
                 target = &packed[place + c * grid.channel + y * grid.pixel[2]]
                 zero(target, left)
                 zero(target + right, width - right)
-                for x in range(left, right):
+                for x in range(left, left if turned else right):
                     load(&source[n, channel + c, z, first_y + y * step_y, first_x + x * step, 0], target + x)
+        for y in range(top, bottom if turned else top):
+            pixel = &source[n, channel, z, first_y + y * step_y, first_x + left * step, 0]
+            target = &packed[place + (depth - 1) * grid.channel + y * grid.pixel[2] + right - 1]
+            transpose(<const real_t *>pixel, step * (source.strides[4] // item), 1, right - left, depth,
+                      &packed[place + y * grid.pixel[2] + left], grid.channel)
     return 0
 
 
@@ -98,7 +105,7 @@ cdef int correlate_across(CorrelationPlan plan, const Grid *grid, Py_ssize_t pha
                           real_t[::1] work, Py_ssize_t sums, bint adds) except -1 nogil:
     # work[sums + row * grid.row + plane * plan.plane + line * plan.line + x] += (or =) these source channels; with
     # lines as far apart as in what is packed they are one long line
-    cdef Py_ssize_t tap, taps, first_tap, count, n, z, y, p, r, i, width, used, row_step, place, first
+    cdef Py_ssize_t tap, taps, first_tap, count, n, z, y, p, r, i, k, width, used, row_step, place, first
     cdef Py_ssize_t pixels, run, lines
     cdef Py_ssize_t lanes = TILE_BYTES // <Py_ssize_t>sizeof(real_t), unit = TILE_UNIT // <Py_ssize_t>sizeof(real_t)
     cdef Py_ssize_t index[4]
@@ -147,13 +154,23 @@ cdef int correlate_across(CorrelationPlan plan, const Grid *grid, Py_ssize_t pha
                 r = 0
                 while r < rows:
                     row_step = panel_width(plan, (row + r) // plan.lanes)
-                    used = min(row_step, rows - r)
-                    for i in range(TILE_ROWS):
-                        weights[i] = &packed[panel_place(plan, group, (row + r) // plan.lanes) + (i if i < used else 0)]
-                    end = &work[first + p + (r + used - 1) * grid.row + width - 1]
-                    tile_at(width, count, depth, used, weights, shifts, row_step, &work[place], offsets, grid.channel,
-                            &work[first + p + r * grid.row], grid.row, adds)
-                    r += plan.lanes
+                    end = &work[first + p + (r + row_step - 1) * grid.row + width - 1]
+                    if width == lanes and row_step > TILE_ROWS:
+                        tall_tile(row_step, count, depth, &packed[panel_place(plan, group, (row + r) // plan.lanes)],
+                                  shifts, row_step, &work[place], offsets, grid.channel,
+                                  &work[first + p + r * grid.row], grid.row, adds)
+                        r += row_step
+                        continue
+                    k = 0
+                    while k < row_step:
+                        used = min(row_step - k, <Py_ssize_t>TILE_ROWS)
+                        for i in range(TILE_ROWS):
+                            weights[i] = &packed[panel_place(plan, group, (row + r) // plan.lanes) + k
+                                                 + (i if i < used else 0)]
+                        tile_at(width, count, depth, used, weights, shifts, row_step, &work[place], offsets,
+                                grid.channel, &work[first + p + (r + k) * grid.row], grid.row, adds)
+                        k += used
+                    r += row_step
                 p += lanes
         adds = True
         first_tap += MAX_SEGMENTS
@@ -186,14 +203,70 @@ cdef int store_across_line(const real_t *sums, Py_ssize_t count, Py_ssize_t line
     return 0
 
 
+cdef inline void add_to_all(real_t *sums, real_t value, Py_ssize_t size) noexcept nogil:
+    cdef Py_ssize_t i
+    for i in range(size):
+        sums[i] += value
+
+
+cdef int turn_lines(Py_ssize_t count, const real_t *sums, Py_ssize_t line_step, Py_ssize_t row_step, Py_ssize_t rows,
+                    Py_ssize_t width, bint streams, real_t *target) noexcept nogil:
+    # target[(x * count + f) * rows + row] = sums[f * line_step + row * row_step + x]
+    cdef real_t run[STREAMED]
+    cdef Py_ssize_t x = 0, f, size, most = STREAMED // (4 * count * rows) * 4   # blocks of four are transposed together
+    if not streams or most == 0:
+        for f in range(count):
+            transpose(sums + f * line_step, row_step, 1, rows, width, target + f * rows, count * rows)
+        return 0
+    while x < width:
+        size = min(width - x, most)
+        for f in range(count):
+            transpose(sums + f * line_step + x, row_step, 1, rows, size, run + f * rows, count * rows)
+        stream(run, size * count * rows * <Py_ssize_t>sizeof(real_t), target + x * count * rows)
+        x += size
+    return 0
+
+
+cdef int store_across_pixels(const real_t *sums, Py_ssize_t count, Py_ssize_t line_step, Py_ssize_t row_step,
+                             Py_ssize_t width, Py_ssize_t n, Py_ssize_t c, Py_ssize_t channels, Py_ssize_t z,
+                             Py_ssize_t y, const Py_ssize_t *first_x, Py_ssize_t step, bint follow, bint streams,
+                             stored_t[:, :, :, :, :, :] target) except -1 nogil:
+    # Pixels first_x[f] + step * i of the target, as far as there are, at channels [c, c + channels), which lie side by
+    # side = sums[f * line_step + channel * row_step + i]; first_x[f] = first_x[0] + f if the phases follow each other
+    cdef Py_ssize_t size = target.shape[4], pixel_step = target.strides[4] // <Py_ssize_t>sizeof(stored_t)
+    cdef Py_ssize_t f, i, x, low, high, first, last, left = width, right = width
+    cdef stored_t *pixel
+    if stored_t is real_t:
+        if follow and count == step and pixel_step == channels:
+            line_range(first_x[0], step, width, size - count + 1, &left, &right)
+        if left < right:
+            pixel = &target[n, c + channels - 1, z, y, first_x[0] + right * step - 1, 0]
+            pixel = &target[n, c, z, y, first_x[0] + left * step, 0]
+            turn_lines(count, sums + left, line_step, row_step, channels, right - left, streams, pixel)
+        else:
+            left = right = width
+        for f in range(count):
+            x = first_x[0] + f if follow else first_x[f]
+            line_range(x, step, width, size, &low, &high)
+            for i in range(2):      # before and behind what is done
+                first = low if i == 0 else max(low, right)
+                last = min(high, left) if i == 0 else high
+                if first < last:
+                    pixel = &target[n, c + channels - 1, z, y, x + (last - 1) * step, 0]
+                    pixel = &target[n, c, z, y, x + first * step, 0]
+                    transpose(sums + f * line_step + first, row_step, 1, channels, last - first, pixel,
+                              step * pixel_step)
+    return 0
+
+
 cdef int store_across(CorrelationPlan plan, const Grid *grid, Py_ssize_t phase, Py_ssize_t count, Py_ssize_t lines,
                       const Box *task, real_t[::1] work, Py_ssize_t sums_size, const real_t[::1] bias,
                       Py_ssize_t group, Py_ssize_t row, Py_ssize_t rows,
                       stored_t[:, :, :, :, :, :] target) except -1 nogil:
     # target = sums + bias, line after line, for count phases that follow each other along x on each of some lines, or
-    # are side by side in the rows
+    # are side by side in the rows; all channels of a line at a time where those lie side by side
     cdef Py_ssize_t channels = plan.target_channels // plan.fan, fan_x = plan.fan_sizes[2], step = plan.target_step[3]
-    cdef Py_ssize_t lane, rest, n, z, y, c, p, i, target_z, target_y, sums
+    cdef Py_ssize_t lane, rest, n, z, y, c, p, i, target_z, target_y, sums, last_lane = row + rows
     cdef Py_ssize_t index[4]
     cdef Py_ssize_t first_x[MAX_TOGETHER]
     cdef Py_ssize_t first_y[MAX_TOGETHER]
@@ -201,6 +274,7 @@ cdef int store_across(CorrelationPlan plan, const Grid *grid, Py_ssize_t phase, 
     cdef Box box[MAX_TOGETHER]
     cdef const real_t *end
     cdef bint follow = fan_x == 1
+    cdef bint turned = side_by_side(target) and target.strides[4] != <Py_ssize_t>sizeof(stored_t)
     for p in range(lines):
         phase_box(plan, phase + p * count, task, index, &box[p])
         first_z[p] = plan.phase_z[index[1], 0] + plan.fan_bases[0] + task.start[1] * plan.target_step[1]
@@ -209,8 +283,15 @@ cdef int store_across(CorrelationPlan plan, const Grid *grid, Py_ssize_t phase, 
         unravel(phase + p, plan.phase_count, index)
         first_x[p] = plan.phase_x[index[3], 0] + plan.fan_bases[2] + task.start[3] * step
         follow = follow and first_x[p] == first_x[0] + p
+    if turned:
+        last_lane = min(last_lane, row + plan.fan)
+        for p in range(lines * count):
+            for lane in range(row, row + rows):
+                sums = plan.sums_offset + p * sums_size + (lane - row) * grid.row
+                end = &work[sums + grid.row - 1]
+                add_to_all(&work[sums], bias[group * channels + lane // plan.fan], grid.row)
     lane = row
-    while lane < row + rows:
+    while lane < last_lane:
         rest = lane % plan.fan // fan_x
         c = group * channels + lane // plan.fan
         for n in range(task.size[0]):
@@ -225,7 +306,13 @@ cdef int store_across(CorrelationPlan plan, const Grid *grid, Py_ssize_t phase, 
                         sums = (plan.sums_offset + p * count * sums_size + (lane - row) * grid.row
                                 + (n * plan.block[1] + z) * plan.plane + y * plan.line)
                         end = &work[sums + (count - 1) * sums_size + (fan_x - 1) * grid.row + task.size[3] - 1]
-                        if fan_x > 1:
+                        if turned:
+                            store_across_pixels(&work[sums], fan_x if fan_x > 1 else count,
+                                                grid.row if fan_x > 1 else sums_size, plan.fan * grid.row,
+                                                task.size[3], task.start[0] + n, c,
+                                                (row + rows - lane + plan.fan - 1) // plan.fan, target_z, target_y,
+                                                first_x, step, follow or fan_x > 1, plan.streams, target)
+                        elif fan_x > 1:
                             store_across_line(&work[sums], fan_x, grid.row, task.size[3], bias[c],
                                               task.start[0] + n, c, target_z, target_y, first_x[0], step,
                                               plan.streams, target)

@@ -25,7 +25,7 @@ cdef class ColumnsPlan:
     cdef Py_ssize_t begin[4]
     cdef Py_ssize_t taps, pixels, fine_pixels, width, lanes, depth
     cdef Py_ssize_t channel_block, channel_blocks, first_block, first_blocks, weights_offset, fine_offset
-    cdef bint direct                    # the tile reads the weight where it lies
+    cdef bint direct                    # vectors are read from the weight where it lies
     cdef readonly Py_ssize_t tasks, work_size, columns_size
 
     def __init__(self, fields):
@@ -57,6 +57,62 @@ cdef inline bint meet(ColumnsPlan plan, const Py_ssize_t *coarse, const Py_ssize
         if not 0 <= fine[axis] < plan.fine_size[axis]:
             return False
     return True
+
+
+cdef int make_lines_of(ColumnsPlan plan, Py_ssize_t task, const real_t[:, :, :, :, :, :] fine, real_t[::1] columns,
+                       real_t[::1] work) except -1 nogil:
+    # columns[group, pixel, channel, tap] for a block of channels
+    cdef Py_ssize_t first = task % plan.first_blocks * plan.first_block, group = task // plan.first_blocks
+    cdef Py_ssize_t channels = min(plan.first_block, plan.fine_channels - first), step = plan.fine_pixels + 1
+    cdef Py_ssize_t item = sizeof(real_t), channel = group * plan.fine_channels + first, size = plan.fine_size[3]
+    cdef Py_ssize_t n, z, y, x, b, p, t, taps, begin, k = 0
+    cdef Py_ssize_t at[4]
+    cdef Py_ssize_t place[MAX_SEGMENTS]
+    cdef const real_t *map = &work[0]
+    cdef const real_t *end
+    cdef real_t *target
+    # A copy of the channels, one after the other, each with a zero behind it.
+    for n in range(plan.fine_size[0]):
+        for z in range(plan.fine_size[1]):
+            for y in range(plan.fine_size[2]):
+                if fine.strides[1] == item and fine.strides[4] != item:
+                    end = &fine[n, channel + channels - 1, z, y, size - 1, 0]
+                    target = &work[(channels - 1) * step + k + size - 1]
+                    transpose(&fine[n, channel, z, y, 0, 0], fine.strides[4] // item, 1, size, channels, &work[k], step)
+                else:
+                    for b in range(channels):
+                        for x in range(size):
+                            work[b * step + k + x] = fine[n, channel + b, z, y, x, 0]
+                k += size
+    for b in range(channels):
+        work[b * step + k] = 0
+    for p in range(plan.pixels):
+        unravel(p, plan.coarse_size, at)
+        begin = 0
+        while begin < plan.taps:
+            taps = min(<Py_ssize_t>MAX_SEGMENTS, plan.taps - begin)
+            list_places(plan, at, begin, taps, place)
+            k = ((group * plan.pixels + p) * plan.fine_channels + first) * plan.taps + begin
+            end = &columns[k + (channels - 1) * plan.taps + taps - 1]
+            target = &columns[k]
+            for b in range(channels):
+                for t in range(taps):
+                    target[b * plan.taps + t] = map[b * step + place[t]]
+            begin += taps
+    return 0
+
+
+cdef inline void list_places(ColumnsPlan plan, const Py_ssize_t *coarse, Py_ssize_t first, Py_ssize_t taps,
+                             Py_ssize_t *place) noexcept nogil:
+    # Where in a fine map a coarse pixel's taps [first, first + taps) land; behind its end those that land outside.
+    cdef Py_ssize_t t
+    cdef Py_ssize_t tap[4]
+    cdef Py_ssize_t met[4]
+    for t in range(taps):
+        unravel(first + t, plan.kernel, tap)
+        place[t] = plan.fine_pixels
+        if meet(plan, coarse, tap, met):
+            place[t] = ((met[0] * plan.fine_size[1] + met[1]) * plan.fine_size[2] + met[2]) * plan.fine_size[3] + met[3]
 
 
 cdef int make_columns_of(ColumnsPlan plan, Py_ssize_t task, const real_t[:, :, :, :, :, :] fine, real_t[::1] columns,
@@ -109,31 +165,64 @@ cdef int make_columns_of(ColumnsPlan plan, Py_ssize_t task, const real_t[:, :, :
     return 0
 
 
+cdef inline int make_task(ColumnsPlan plan, Py_ssize_t task, const real_t[:, :, :, :, :, :] fine,
+                          real_t[::1] columns, real_t[::1] work) except -1 nogil:
+    if plan.direct:
+        return make_lines_of(plan, task, fine, columns, work)
+    return make_columns_of(plan, task, fine, columns, work)
+
+
+cdef int add_dots_of(ColumnsPlan plan, Py_ssize_t group, Py_ssize_t channel, Py_ssize_t channels, Py_ssize_t k,
+                     Py_ssize_t depth, const real_t[::1] columns, const real_t[::1] weight,
+                     real_t[::1] work) except -1 nogil:
+    # The products [k, k + depth) of each channel: vectors run along the weight, once for all pixels.
+    cdef Py_ssize_t size = plan.fine_channels * plan.taps, place = group * plan.pixels * size + k, a = 0
+    cdef const real_t *end = &columns[place + (plan.pixels - 1) * size + depth - 1]
+    while a < channels:
+        add_dots(plan.pixels, min(<Py_ssize_t>DOT_ROWS, channels - a), depth, &weight[(channel + a) * size + k], size,
+                 &columns[place], size, &work[a * plan.width], plan.width)
+        a += DOT_ROWS
+    return 0
+
+
+cdef int add_tiles_of(ColumnsPlan plan, Py_ssize_t group, Py_ssize_t channel, Py_ssize_t channels, Py_ssize_t k,
+                      Py_ssize_t depth, const real_t[::1] columns, const real_t[::1] weight,
+                      real_t[::1] work) except -1 nogil:
+    # The same with channels in the rows of the tile and pixels in its lanes.
+    cdef Py_ssize_t size = plan.fine_channels * plan.taps, p, width, place, row, i, used, no_offset = 0
+    cdef const real_t *rows[MAX_ROWS]
+    cdef const real_t *end
+    for p in range((plan.width + plan.lanes - 1) // plan.lanes):
+        width = min(plan.lanes, plan.width - p * plan.lanes)
+        place = (group * plan.width + p * plan.lanes) * size + k * width
+        end = &columns[place + depth * width - 1]
+        for row in range((channels + TILE_ROWS - 1) // TILE_ROWS):
+            used = min(<Py_ssize_t>TILE_ROWS, channels - row * TILE_ROWS)
+            for i in range(TILE_ROWS):
+                rows[i] = &weight[(channel + row * TILE_ROWS + min(i, used - 1)) * size + k]
+            tile(width, 1, depth, used, rows, 1, &columns[place], &no_offset, width,
+                 &work[row * TILE_ROWS * plan.width + p * plan.lanes], plan.width)
+    return 0
+
+
 cdef int gather_task(ColumnsPlan plan, Py_ssize_t task, const real_t[::1] columns, const real_t[::1] weight,
                      const real_t[::1] bias, real_t[:, :, :, :, :, :] coarse, real_t[::1] work) except -1 nogil:
-    # A block of coarse channels of one group: rows are channels, lanes are pixels. Returns 1 if a sum is not finite.
+    # A block of coarse channels of one group. Returns 1 if a sum is not finite.
     cdef Py_ssize_t first = task % plan.channel_blocks * plan.channel_block, group = task // plan.channel_blocks
     cdef Py_ssize_t channels = min(plan.channel_block, plan.coarse_channels - first)
     cdef Py_ssize_t channel = group * plan.coarse_channels + first, size = plan.fine_channels * plan.taps
-    cdef Py_ssize_t block, k, depth, p, width, place, row, i, used, a, no_offset = 0
+    cdef Py_ssize_t k = 0, depth, p, a
     cdef Py_ssize_t at[4]
-    cdef const real_t *rows[MAX_ROWS]
     cdef const real_t *end = &weight[(channel + channels) * size - 1]
     cdef real_t *sums_end = &work[channels * plan.width - 1]
     zero(&work[0], channels * plan.width)
-    for block in range((size + plan.depth - 1) // plan.depth):
-        k = block * plan.depth
+    while k < size:
         depth = min(plan.depth, size - k)
-        for p in range((plan.width + plan.lanes - 1) // plan.lanes):
-            width = min(plan.lanes, plan.width - p * plan.lanes)
-            place = (group * plan.width + p * plan.lanes) * size + k * width
-            end = &columns[place + depth * width - 1]
-            for row in range((channels + TILE_ROWS - 1) // TILE_ROWS):
-                used = min(<Py_ssize_t>TILE_ROWS, channels - row * TILE_ROWS)
-                for i in range(TILE_ROWS):
-                    rows[i] = &weight[(channel + row * TILE_ROWS + min(i, used - 1)) * size + k]
-                tile(width, 1, depth, used, rows, 1, &columns[place], &no_offset, width,
-                     &work[row * TILE_ROWS * plan.width + p * plan.lanes], plan.width)
+        if plan.direct:
+            add_dots_of(plan, group, channel, channels, k, depth, columns, weight, work)
+        else:
+            add_tiles_of(plan, group, channel, channels, k, depth, columns, weight, work)
+        k += plan.depth
     if not all_finite(&work[0], channels * plan.width):
         return 1
     for p in range(plan.pixels):
@@ -152,12 +241,12 @@ def gather_columns(ColumnsPlan plan, const real_t[:, :, :, :, :, :] fine, const 
     if threads == 1:
         with nogil:
             for task in range(plan.groups * plan.first_blocks):
-                make_columns_of(plan, task, fine, columns, work[0])
+                make_task(plan, task, fine, columns, work[0])
             for task in range(plan.tasks):
                 infinite += gather_task(plan, task, columns, weight, bias, coarse, work[0])
     else:
         for task in prange(plan.groups * plan.first_blocks, nogil=True, schedule="dynamic", num_threads=threads):
-            make_columns_of(plan, task, fine, columns, work[threadid()])
+            make_task(plan, task, fine, columns, work[threadid()])
         for task in prange(plan.tasks, nogil=True, schedule="dynamic", num_threads=threads):
             infinite += gather_task(plan, task, columns, weight, bias, coarse, work[threadid()])
     return infinite == 0
@@ -181,8 +270,6 @@ cdef int add_columns(ColumnsPlan plan, Py_ssize_t channels, real_t[::1] work) ex
     # work[fine_offset + channel * (fine_pixels + 1) + fine pixel] = sum of the columns that meet it
     cdef Py_ssize_t step = plan.fine_pixels + 1, p, t, first, taps, b
     cdef Py_ssize_t at[4]
-    cdef Py_ssize_t tap[4]
-    cdef Py_ssize_t met[4]
     cdef Py_ssize_t place[MAX_SEGMENTS]
     cdef const real_t *column
     cdef const real_t *end = &work[(plan.pixels - 1) * plan.width + channels * plan.taps - 1]
@@ -194,12 +281,7 @@ cdef int add_columns(ColumnsPlan plan, Py_ssize_t channels, real_t[::1] work) ex
         first = 0
         while first < plan.taps:
             taps = min(<Py_ssize_t>MAX_SEGMENTS, plan.taps - first)
-            for t in range(taps):
-                unravel(first + t, plan.kernel, tap)
-                place[t] = plan.fine_pixels     # beside the map, where nobody looks
-                if meet(plan, at, tap, met):
-                    place[t] = ((met[0] * plan.fine_size[1] + met[1]) * plan.fine_size[2] + met[2]) * plan.fine_size[3]
-                    place[t] += met[3]
+            list_places(plan, at, first, taps, place)   # outside: where nobody looks
             column = &work[p * plan.width + first]
             for b in range(channels):
                 for t in range(taps):
@@ -208,49 +290,68 @@ cdef int add_columns(ColumnsPlan plan, Py_ssize_t channels, real_t[::1] work) ex
     return 0
 
 
+cdef int add_multiples_of(ColumnsPlan plan, const real_t *coarse, Py_ssize_t place, Py_ssize_t depth, Py_ssize_t size,
+                          const real_t[::1] weight, real_t[::1] work) except -1 nogil:
+    # The products of some coarse channels, whose weights begin at this place: vectors run along the weight.
+    cdef Py_ssize_t pixel = plan.groups * plan.coarse_channels, row_step = plan.fine_channels * plan.taps, p = 0
+    cdef const real_t *end = &weight[place + (depth - 1) * row_step + size - 1]
+    while p < plan.pixels:
+        add_multiples(min(<Py_ssize_t>TILE_ROWS, plan.pixels - p), depth, size, coarse + p * pixel, pixel,
+                      &weight[place], row_step, &work[p * plan.width], plan.width)
+        p += TILE_ROWS
+    return 0
+
+
+cdef int add_panels_of(ColumnsPlan plan, const real_t *coarse, Py_ssize_t place, Py_ssize_t depth, Py_ssize_t size,
+                       const real_t[::1] weight, real_t[::1] work) except -1 nogil:
+    # The same from a copy of the weights in panels, with pixels in the rows of the tile.
+    cdef Py_ssize_t pixel = plan.groups * plan.coarse_channels, row_step = plan.fine_channels * plan.taps
+    cdef Py_ssize_t whole = size // plan.lanes, panels = (size + plan.lanes - 1) // plan.lanes
+    cdef Py_ssize_t panel_step = plan.lanes * (plan.depth + 1)  # not 2**n: lines so far apart push each other out
+    cdef Py_ssize_t c, p, width, used, row, i, no_offset = 0
+    cdef const real_t *rows[MAX_ROWS]
+    cdef const real_t *source
+    cdef const real_t *end = &work[plan.weights_offset + (plan.depth + 1) * plan.width - 1]
+    cdef real_t *rest
+    for c in range(depth):
+        source = &weight[place + c * row_step]
+        end = &weight[place + c * row_step + size - 1]
+        if whole:
+            cut_into_panels(source, whole, FETCHED * row_step, &work[plan.weights_offset + c * plan.lanes], panel_step)
+        if whole < panels:
+            width = min(plan.lanes, plan.width - whole * plan.lanes)
+            used = size - whole * plan.lanes
+            rest = &work[plan.weights_offset + whole * panel_step + c * width]
+            copy_run(source + whole * plan.lanes, used, rest)
+            zero(rest + used, width - used)
+    for p in range(panels):
+        width = min(plan.lanes, plan.width - p * plan.lanes)
+        for row in range((plan.pixels + TILE_ROWS - 1) // TILE_ROWS):
+            used = min(<Py_ssize_t>TILE_ROWS, plan.pixels - row * TILE_ROWS)
+            for i in range(TILE_ROWS):
+                rows[i] = coarse + (row * TILE_ROWS + min(i, used - 1)) * pixel
+            tile(width, 1, depth, used, rows, 1, &work[plan.weights_offset + p * panel_step], &no_offset, width,
+                 &work[row * TILE_ROWS * plan.width + p * plan.lanes], plan.width)
+    return 0
+
+
 cdef int scatter_task(ColumnsPlan plan, Py_ssize_t task, const real_t *coarse, const real_t[::1] weight,
                       const real_t[::1] bias, real_t[:, :, :, :, :, :] fine, real_t[::1] work) except -1 nogil:
     # A block of fine channels of one group: rows are pixels, lanes are channels and taps.
     cdef Py_ssize_t first = task % plan.channel_blocks * plan.channel_block, group = task // plan.channel_blocks
-    cdef Py_ssize_t channels = min(plan.channel_block, plan.fine_channels - first), size = channels * plan.taps
+    cdef Py_ssize_t channels = min(plan.channel_block, plan.fine_channels - first)
     cdef Py_ssize_t channel = group * plan.fine_channels + first, start = group * plan.coarse_channels
-    cdef Py_ssize_t block, k, depth, p, c, width, used, place, row, i, n, z, y, x, b, step, no_offset = 0
-    cdef Py_ssize_t whole = size // plan.lanes, panels = (size + plan.lanes - 1) // plan.lanes
-    cdef Py_ssize_t pixel = plan.groups * plan.coarse_channels, ahead = FETCHED * plan.fine_channels * plan.taps
-    cdef Py_ssize_t panel_step = plan.lanes * (plan.depth + 1)  # not 2**n: lines so far apart push each other out
-    cdef const real_t *rows[MAX_ROWS]
-    cdef const real_t *source
-    cdef const real_t *end = &work[plan.weights_offset + (plan.depth + 1) * plan.width - 1]
-    cdef real_t *sums
+    cdef Py_ssize_t k = 0, depth, place, n, z, y, x, b, step
+    cdef real_t *sums = &work[plan.pixels * plan.width - 1]
     zero(&work[0], plan.pixels * plan.width)
-    for block in range((plan.coarse_channels + plan.depth - 1) // plan.depth):
-        k = block * plan.depth
+    while k < plan.coarse_channels:
         depth = min(plan.depth, plan.coarse_channels - k)
-        for c in range(depth):
-            place = ((start + k + c) * plan.fine_channels + first) * plan.taps
-            source = &weight[place]
-            end = &weight[place + size - 1]
-            if whole and not plan.direct:
-                cut_into_panels(source, whole, ahead, &work[plan.weights_offset + c * plan.lanes], panel_step)
-            if whole < panels:
-                width = min(plan.lanes, plan.width - whole * plan.lanes)
-                used = size - whole * plan.lanes
-                sums = &work[plan.weights_offset + whole * panel_step + c * width]
-                copy_run(source + whole * plan.lanes, used, sums)
-                zero(sums + used, width - used)
-        for p in range(panels):
-            width = min(plan.lanes, plan.width - p * plan.lanes)
-            step = width
-            source = &work[plan.weights_offset + p * panel_step]
-            if plan.direct and p < whole:
-                step = plan.fine_channels * plan.taps
-                source = &weight[((start + k) * plan.fine_channels + first) * plan.taps + p * plan.lanes]
-            for row in range((plan.pixels + TILE_ROWS - 1) // TILE_ROWS):
-                used = min(<Py_ssize_t>TILE_ROWS, plan.pixels - row * TILE_ROWS)
-                for i in range(TILE_ROWS):
-                    rows[i] = coarse + (row * TILE_ROWS + min(i, used - 1)) * pixel + start + k
-                tile(width, 1, depth, used, rows, 1, source, &no_offset, step,
-                     &work[row * TILE_ROWS * plan.width + p * plan.lanes], plan.width)
+        place = ((start + k) * plan.fine_channels + first) * plan.taps
+        if plan.direct:
+            add_multiples_of(plan, coarse + start + k, place, depth, channels * plan.taps, weight, work)
+        else:
+            add_panels_of(plan, coarse + start + k, place, depth, channels * plan.taps, weight, work)
+        k += plan.depth
     add_columns(plan, channels, work)
     step = plan.fine_pixels + 1
     sums = &work[plan.fine_offset]

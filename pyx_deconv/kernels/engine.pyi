@@ -19,6 +19,7 @@ class Fused(Protocol):
     def __getitem__(self, types: str) -> Callable[..., Any]: ...
 
 tile_rows: int
+tall_rows: int
 tile_bytes: int
 tile_unit: int
 bounds_checked: bool

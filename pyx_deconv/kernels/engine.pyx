@@ -43,12 +43,19 @@ cdef extern from "platform.h" nogil:
 cdef extern from "tile.h" nogil:
     enum:
         TILE_ROWS
+        TALL_ROWS
         TILE_BYTES
         TILE_UNIT
+    void tall_tile_float(Py_ssize_t used_rows, Py_ssize_t segments, Py_ssize_t depth, const float *rows,
+                         const Py_ssize_t *shifts, Py_ssize_t row_step, const float *panel,
+                         const Py_ssize_t *offsets, Py_ssize_t panel_step, float *c, Py_ssize_t c_step, bint adds)
     void tile_float(Py_ssize_t width, Py_ssize_t segments, Py_ssize_t depth, Py_ssize_t used_rows,
                     const float **rows, const Py_ssize_t *shifts, Py_ssize_t row_step,
                     const float *panel, const Py_ssize_t *offsets, Py_ssize_t panel_step,
                     float *c, Py_ssize_t c_step, bint adds)
+    void tall_tile_double(Py_ssize_t used_rows, Py_ssize_t segments, Py_ssize_t depth, const double *rows,
+                          const Py_ssize_t *shifts, Py_ssize_t row_step, const double *panel,
+                          const Py_ssize_t *offsets, Py_ssize_t panel_step, double *c, Py_ssize_t c_step, bint adds)
     void tile_double(Py_ssize_t width, Py_ssize_t segments, Py_ssize_t depth, Py_ssize_t used_rows,
                      const double **rows, const Py_ssize_t *shifts, Py_ssize_t row_step,
                      const double *panel, const Py_ssize_t *offsets, Py_ssize_t panel_step,
@@ -143,10 +150,26 @@ cdef extern from "lines.h" nogil:
                            Py_ssize_t width, double *sums)
 
 cdef extern from "columns.h" nogil:
+    enum:
+        DOT_PIXELS
+        DOT_ROWS
     void cut_into_panels_float(const float *row, Py_ssize_t count, Py_ssize_t ahead, float *panels,
                                Py_ssize_t panel_step)
     void cut_into_panels_double(const double *row, Py_ssize_t count, Py_ssize_t ahead, double *panels,
                                 Py_ssize_t panel_step)
+
+    void add_dots_float(Py_ssize_t pixels, Py_ssize_t used_rows, Py_ssize_t depth, const float *rows,
+                        Py_ssize_t row_step, const float *columns, Py_ssize_t column_step, float *sums,
+                        Py_ssize_t sums_step)
+    void add_dots_double(Py_ssize_t pixels, Py_ssize_t used_rows, Py_ssize_t depth, const double *rows,
+                         Py_ssize_t row_step, const double *columns, Py_ssize_t column_step, double *sums,
+                         Py_ssize_t sums_step)
+    void add_multiples_float(Py_ssize_t pixels, Py_ssize_t depth, Py_ssize_t size, const float *values,
+                             Py_ssize_t value_step, const float *rows, Py_ssize_t row_step, float *sums,
+                             Py_ssize_t sums_step)
+    void add_multiples_double(Py_ssize_t pixels, Py_ssize_t depth, Py_ssize_t size, const double *values,
+                              Py_ssize_t value_step, const double *rows, Py_ssize_t row_step, double *sums,
+                              Py_ssize_t sums_step)
 
 cdef enum:
     MAX_ROWS = 16       # at least TILE_ROWS
@@ -159,6 +182,7 @@ cdef enum:
     MAX_PHASES = 64     # the same along lines of pixels
 
 tile_rows = TILE_ROWS
+tall_rows = TALL_ROWS
 tile_bytes = TILE_BYTES
 tile_unit = TILE_UNIT
 bounds_checked = c_bounds_checked
@@ -212,6 +236,17 @@ cdef inline void tile(Py_ssize_t width, Py_ssize_t segments, Py_ssize_t depth, P
                       Py_ssize_t panel_step, real_t *c, Py_ssize_t c_step) noexcept nogil:
     # Each segment with row pointers of its own, added to what is there.
     tile_at(width, segments, depth, used_rows, rows, NULL, row_step, panel, offsets, panel_step, c, c_step, True)
+
+
+cdef inline void tall_tile(Py_ssize_t used_rows, Py_ssize_t segments, Py_ssize_t depth, const real_t *rows,
+                           const Py_ssize_t *shifts, Py_ssize_t row_step, const real_t *panel,
+                           const Py_ssize_t *offsets, Py_ssize_t panel_step, real_t *c, Py_ssize_t c_step,
+                           bint adds) noexcept nogil:
+    if real_t is float:
+        tall_tile_float(used_rows, segments, depth, rows, shifts, row_step, panel, offsets, panel_step, c, c_step, adds)
+    else:
+        tall_tile_double(used_rows, segments, depth, rows, shifts, row_step, panel, offsets, panel_step, c, c_step,
+                         adds)
 
 
 cdef inline void transpose(const real_t *source, Py_ssize_t row_step, Py_ssize_t column_step, Py_ssize_t rows,
@@ -379,6 +414,24 @@ cdef inline void cut_into_panels(const real_t *row, Py_ssize_t count, Py_ssize_t
         cut_into_panels_float(row, count, ahead, panels, panel_step)
     else:
         cut_into_panels_double(row, count, ahead, panels, panel_step)
+
+
+cdef inline void add_dots(Py_ssize_t pixels, Py_ssize_t used_rows, Py_ssize_t depth, const real_t *rows,
+                          Py_ssize_t row_step, const real_t *columns, Py_ssize_t column_step, real_t *sums,
+                          Py_ssize_t sums_step) noexcept nogil:
+    if real_t is float:
+        add_dots_float(pixels, used_rows, depth, rows, row_step, columns, column_step, sums, sums_step)
+    else:
+        add_dots_double(pixels, used_rows, depth, rows, row_step, columns, column_step, sums, sums_step)
+
+
+cdef inline void add_multiples(Py_ssize_t pixels, Py_ssize_t depth, Py_ssize_t size, const real_t *values,
+                               Py_ssize_t value_step, const real_t *rows, Py_ssize_t row_step, real_t *sums,
+                               Py_ssize_t sums_step) noexcept nogil:
+    if real_t is float:
+        add_multiples_float(pixels, depth, size, values, value_step, rows, row_step, sums, sums_step)
+    else:
+        add_multiples_double(pixels, depth, size, values, value_step, rows, row_step, sums, sums_step)
 
 
 cdef inline void dot_pixels(Py_ssize_t count, const real_t *x, Py_ssize_t x_step, const real_t *y, Py_ssize_t y_step,

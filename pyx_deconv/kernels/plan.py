@@ -42,6 +42,7 @@ class Tile(NamedTuple):
     """The register tile of one instruction set and dtype."""
 
     rows: int
+    tall: int  # most rows, where they lie side by side
     lanes: int  # of a whole panel
     unit: int  # the last panel has a multiple of this many
     itemsize: int

@@ -14,14 +14,30 @@ ROWS = 256  # of a task, in all its phases
 
 
 def rows_as_lanes(tile: Tile) -> Tile:
-    """The tile as weights are packed for it: a row of the tile is a target channel; half of them will do."""
+    """The tile where a row of it is a target channel; half of them will do."""
     return tile._replace(lanes=tile.rows, unit=ceil_div(tile.rows, 2))
 
 
+def rows_taken(rows: int, most: int, tile: Tile) -> int:
+    """How many are computed for these rows, in tiles of ``most`` and a last one of half a tile at least."""
+    whole, rest = divmod(rows, most)
+    return whole * most + (rest if rest > tile.rows else round_up(rest, ceil_div(tile.rows, 2)))
+
+
+def rows_of_a_tile(rows: int, tile: Tile) -> int:
+    """Where the fewest are computed, and then in the fewest tiles."""
+    return min(range(tile.tall, tile.rows - 1, -1), key=lambda most: rows_taken(rows, most, tile))
+
+
 def across_pixels(
-    directions: tuple[Direction, ...], batch: int, source_channels: int, target_channels: int, tile: Tile
+    directions: tuple[Direction, ...],
+    batch: int,
+    source_channels: int,
+    target_channels: int,
+    turned_maps: int,
+    tile: Tile,
 ) -> bool:
-    """Whether such a tile is better filled, for maps whose lines are contiguous."""
+    """Whether such a tile is better filled; maps whose channels lie side by side have to be turned for it."""
     # Every other pixel would have to be picked out of its line, as often as there are taps.
     strided = any(direction.source_step > 1 for direction in directions)
     if strided or source_channels < tile.unit:
@@ -33,18 +49,24 @@ def across_pixels(
     if not offsets:
         return False
     # Phases along x that are side by side stay in one task, whose sums would not fit a cache.
-    if fan[-1] and min(rows, lcm(tile.rows, fan[-1].size)) > ROWS:
+    if fan[-1] and min(rows, lcm(rows_of_a_tile(rows, tile), fan[-1].size)) > ROWS:
         return False
     if any(pairs(spatial, batch, source_channels, target_channels, tile.itemsize > 4)):
         return False
     line = even(spatial[-1].outputs, plan.LINE)
-    lanes_filled = line / min(round_up(line, tile.unit), line + max(offsets) - min(offsets))
-    rows_filled = rows / round_up(rows, turned.unit)
+    plane = prod(direction.outputs for direction in spatial[-2:])
+    lanes_filled = min(
+        line / min(round_up(line, tile.unit), line + max(offsets) - min(offsets)),
+        plane / round_up(plane, tile.unit),
+    )
+    rows_filled = rows / rows_taken(rows, rows_of_a_tile(rows, tile), tile)
     _, fan = fans(directions, source_channels, target_channels, tile)
     channels = target_channels * prod(each.size for each in fan if each)
-    # Channels that are no multiple of four are transposed one by one.
-    worth = 0.85 if source_channels % 4 or target_channels % 4 else 1.0
-    return lanes_filled * rows_filled > 1.02 * worth * channels / round_up(channels, tile.unit)
+    if turned_maps == 0:  # the other way turns them: channels that are no multiple of four one by one
+        worth = 0.87 if source_channels % 4 or target_channels % 4 else 1.02
+    else:  # and stores phases side by side one by one, where they are few
+        worth = 0.94 if fan[-1] and fan[-1].size * target_channels <= tile.unit else 1.05
+    return lanes_filled * rows_filled > worth * channels / round_up(channels, tile.unit)
 
 
 def across(
@@ -61,6 +83,7 @@ def across(
         directions, batch, groups, 1, source_channels, target_channels, False, False, turned, in_pairs=False
     )
     size, step, rows = base.target_size, base.source_step, base.channels[3]
+    lanes = rows_of_a_tile(rows, tile)
     reach = tuple(high - low for low, high in zip(base.low, base.high, strict=True))
     phases, x_phases = base.phases[0], base.phase_count[3]
     # Phases along x are stored together.
@@ -68,7 +91,7 @@ def across(
     if phase_block == x_phases:
         y_phases = base.phase_count[2]
         phase_block *= max(each for each in range(1, 8 // x_phases + 1) if y_phases % each == 0)
-    whole = lcm(tile.rows, base.fans[3])
+    whole = lcm(lanes, base.fans[3])
     channel_block = min(rows, even(rows, max(whole, ROWS // phase_block), whole))
     most = min(plan.PIXELS, plan.SUMS_BYTES // (tile.itemsize * channel_block * phase_block))
 
@@ -85,18 +108,18 @@ def across(
         return blocks * groups * ceil_div(rows, channel_block)
 
     multiplications = prod(size) * base.sizes[3] * groups * source_channels * rows
-    enough = plan.TASKS if multiplications > plan.TASKS * plan.MULTIPLICATIONS else 1
+    enough = max(1, min(plan.TASKS, multiplications // (2 * plan.MULTIPLICATIONS)))
     budget = plan.PACKED_BYTES // tile.itemsize
     block = compact_block(size, max(1, most))
     while most > 64 and tasks(block, phase_block) < enough:
-        most //= 2
+        most = most * 3 // 4
         block = compact_block(size, most)
     if tasks(block, phase_block) < enough:
         phase_block = 1
     while region(block) * min(source_channels, 16) > budget and prod(block) > tile.rows:
         block = compact_block(size, prod(block) // 2)
     taps = max(1, base.sizes[3] // phases)
-    depth = max(16, plan.ROWS_BYTES // (tile.itemsize * tile.rows * taps))
+    depth = max(16, plan.ROWS_BYTES // (tile.itemsize * lanes * taps))
     depth = even(source_channels, max(1, min(source_channels, depth, budget // region(block))))
 
     line = min(block[3] + reach[3] // step[3], round_up(block[3], tile.unit))
@@ -108,7 +131,10 @@ def across(
     return replace(
         base,
         sizes=(
-            *base.sizes[:4],
+            ceil_div(rows, lanes),
+            rows,
+            lanes,
+            base.sizes[3],
             tasks(block, phase_block),
             sums_offset + round_up(phase_block * channel_block * row, 16),
         ),

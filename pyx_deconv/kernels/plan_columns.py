@@ -12,6 +12,8 @@ from .plan import Shape, Tile, ceil_div, even, round_up
 if TYPE_CHECKING:
     from ..geometry import Axis
 
+DOT_PIXELS = 4  # of columns.h: so few that their sums stay in registers while the weight passes
+
 
 @dataclass(frozen=True)
 class ColumnsFields:
@@ -25,7 +27,7 @@ class ColumnsFields:
     dilation: Shape
     begin: Shape
     product: tuple[int, int, int]  # lanes of a row of sums, of a panel, products summed at a time
-    direct: bool  # in a scatter: whether the tile reads the weight where it lies
+    direct: bool  # whether vectors are read from the weight where it lies
     channel_blocks: tuple[int, int]  # target channels of a task, tasks of them in a group
     first_blocks: tuple[int, int]  # in a gather: fine channels whose columns are made at a time
     offsets: tuple[int, int]  # in the workspace of a scatter, after the sums: some weights, the fine map
@@ -62,19 +64,18 @@ def few_pixels(
         return False
     # Packed, a weight is not multiplied where taps land outside, and by more pixels in pairs: mostly faster.
     if kept:
-        return not scatters and coarse_channels >= 512 and tile.unit <= pixels <= 128 and inside(axes) > 0.7
+        return not scatters and coarse_channels >= 512 and pixels <= 128 and met(axes) > 0.7
     return True
 
 
-def inside(axes: tuple[Axis, ...]) -> float:
-    """Which part of the taps of all coarse pixels meets a fine pixel."""
+def met(axes: tuple[Axis, ...]) -> float:
+    """Which part of the taps any coarse pixel takes to a fine pixel."""
     return prod(
         sum(
-            0 <= i * axis.stride + t * axis.dilation - axis.begin < axis.fine
-            for i in range(axis.coarse)
+            any(0 <= i * axis.stride + t * axis.dilation - axis.begin < axis.fine for i in range(axis.coarse))
             for t in range(axis.kernel)
         )
-        / (axis.coarse * axis.kernel)
+        / axis.kernel
         for axis in axes
     )
 
@@ -97,10 +98,10 @@ def columns(
     pixels, fine_pixels, taps = prod(coarse_size), prod(fine_size), prod(kernel)
     first_block = first_blocks = weights_offset = fine_offset = 0
     lanes = tile.lanes
-    direct = scatters and pixels <= 2 * tile.rows
+    direct = pixels <= (2 * tile.rows if scatters else DOT_PIXELS)
     if scatters:
-        # Where the tile itself reads the weight, its rows lie so far apart that L1 keeps no more than eight.
-        most = min((16 if direct else 8) * lanes, 2 * plan.SUMS_BYTES // (tile.itemsize * pixels)) // taps
+        # Runs of the weight, eight at a time: where they lie 2**n apart, L1 keeps no more.
+        most = min((32 if direct else 8) * lanes, 2 * plan.SUMS_BYTES // (tile.itemsize * pixels)) // taps
         most = min(most, plan.PACKED_BYTES // (tile.itemsize * fine_pixels))
         channel_block = even(fine_channels, max(1, most))
         width = round_up(channel_block * taps, tile.unit)
@@ -108,17 +109,17 @@ def columns(
         depth = even(coarse_channels, max(1, depth))
         channel_blocks = ceil_div(fine_channels, channel_block)
         weights_offset = round_up(pixels * width, 16)
-        fine_offset = weights_offset + round_up((depth + 1) * width, 16)
+        fine_offset = weights_offset + (0 if direct else round_up((depth + 1) * width, 16))
         work_size = fine_offset + channel_block * (fine_pixels + 1)
         columns_size = pixels * groups * coarse_channels + 1  # pack_pixels looks where it would go on
     else:
-        width = round_up(pixels, tile.unit)
-        depth = plan.ROWS_BYTES // (tile.itemsize * min(lanes, width))
+        width = pixels if direct else round_up(pixels, tile.unit)
+        depth = fine_channels * taps if direct else plan.ROWS_BYTES // (tile.itemsize * min(lanes, width))
         channel_block = even(coarse_channels, 2 * tile.rows, tile.rows)
         channel_blocks = ceil_div(coarse_channels, channel_block)
         first_block = even(fine_channels, max(1, plan.PACKED_BYTES // (tile.itemsize * fine_pixels)))
         first_blocks = ceil_div(fine_channels, first_block)
-        work_size = max(channel_block * width, first_block * fine_pixels)
+        work_size = max(channel_block * width, first_block * (fine_pixels + 1))
         columns_size = groups * width * fine_channels * taps
     return ColumnsFields(
         channels=(groups, coarse_channels, fine_channels),

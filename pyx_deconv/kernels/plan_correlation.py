@@ -76,7 +76,7 @@ class CorrelationFields:
         """Tell apart the ways to pack a weight: equal where packed weights may be exchanged."""
         tables = (self.tap_slots, self.fan_taps, *self.sum_tables)
         last = self.channels_last and self.fans[0] > 1
-        return self.channels, self.sizes[2], last, tuple(each.tobytes() for each in tables)
+        return self.channels, self.sizes[1:3], last, tuple(each.tobytes() for each in tables)
 
 
 def reach(pixels: int, step: int, taps: list[Tap], tap_block: int) -> int:

@@ -8,6 +8,9 @@
  * over channels) or a line of pixels (k runs over pixels). With shifts, rows[i] + shifts[g] * row_step stands for
  * rows[g][i]. The rows are broadcast from wherever they lie, so a channels-last map needs no packing; the panel is
  * read as whole vectors.
+ *
+ * A tall tile has whole panels, and rows side by side: row[k * row_step + i] is the k-th number of row i. More than
+ * TILE_ROWS of them pay where they fill what would be left of a second tile.
  */
 #ifndef PYX_DECONV_TILE_H
 #define PYX_DECONV_TILE_H
@@ -17,15 +20,19 @@
 #if defined(__AVX512F__)
 #define VECTOR_BYTES 64
 #define TILE_ROWS 8 /* 8 x 2 accumulators of 32 registers; 12 rows are no faster, and too many pointers */
+#define TALL_ROWS 12 /* without pointers */
 #elif defined(__AVX2__) && defined(__FMA__)
 #define VECTOR_BYTES 32
 #define TILE_ROWS 6 /* 6 x 2 accumulators of 16 registers */
+#define TALL_ROWS 6
 #elif defined(__aarch64__)
 #define VECTOR_BYTES 16
 #define TILE_ROWS 8 /* 8 x 2 accumulators of 32 registers */
+#define TALL_ROWS 12
 #else
 #define VECTOR_BYTES 16
 #define TILE_ROWS 4 /* 4 x 2 accumulators of 16 registers, and room for products where there is no FMA */
+#define TALL_ROWS 4
 #endif
 #define TILE_BYTES (2 * VECTOR_BYTES)
 #define TILE_QUARTERS (VECTOR_BYTES > 16) /* half of a vector is a vector as well */

@@ -92,7 +92,53 @@ static inline void NAME(tile)(ptrdiff_t width, ptrdiff_t segments, ptrdiff_t dep
 #undef TILE
 }
 
+#define TALL_TILE_OF(ROWS)                                                                                             \
+    static __attribute__((noinline)) void NAME(tall_tile_##ROWS)(                                                      \
+        ptrdiff_t segments, ptrdiff_t depth, const REAL *rows, const ptrdiff_t *shifts, ptrdiff_t row_step,            \
+        const REAL *panel, const ptrdiff_t *offsets, ptrdiff_t panel_step, REAL *c, ptrdiff_t c_step, int adds)        \
+    {                                                                                                                  \
+        VECTOR sum[ROWS][2] = {{{0}}};                                                                                 \
+        for (ptrdiff_t g = 0; g < segments; g++) {                                                                     \
+            const REAL *row = rows + shifts[g] * row_step;                                                             \
+            const REAL *lanes = panel + offsets[g];                                                                    \
+            for (ptrdiff_t k = 0; k < depth; k++, row += row_step, lanes += panel_step) {                              \
+                const VECTOR first = *(const UNALIGNED *)lanes, second = *(const UNALIGNED *)(lanes + LANES);          \
+                _Pragma("GCC unroll 16") for (int i = 0; i < ROWS; i++)                                                \
+                {                                                                                                      \
+                    sum[i][0] += (row[i] - (VECTOR){0}) * first;                                                       \
+                    sum[i][1] += (row[i] - (VECTOR){0}) * second;                                                      \
+                }                                                                                                      \
+            }                                                                                                          \
+        }                                                                                                              \
+        _Pragma("GCC unroll 16") for (int i = 0; i < ROWS; i++) for (int v = 0; v < 2; v++)                            \
+        {                                                                                                              \
+            UNALIGNED *at = (UNALIGNED *)(c + i * c_step + v * LANES);                                                 \
+            *at = sum[i][v] + (adds ? (VECTOR)*at : (VECTOR){0});                                                      \
+        }                                                                                                              \
+    }
+
+#if TALL_ROWS > TILE_ROWS
+TALL_TILE_OF(9)
+TALL_TILE_OF(10)
+TALL_TILE_OF(11)
+TALL_TILE_OF(12)
+#endif
+
+static inline void NAME(tall_tile)(ptrdiff_t used_rows, ptrdiff_t segments, ptrdiff_t depth, const REAL *rows,
+                                   const ptrdiff_t *shifts, ptrdiff_t row_step, const REAL *panel,
+                                   const ptrdiff_t *offsets, ptrdiff_t panel_step, REAL *c, ptrdiff_t c_step, int adds)
+{
+#if TALL_ROWS > TILE_ROWS
+    (used_rows == 9    ? NAME(tall_tile_9)
+     : used_rows == 10 ? NAME(tall_tile_10)
+     : used_rows == 11 ? NAME(tall_tile_11)
+                       : NAME(tall_tile_12))(segments, depth, rows, shifts, row_step, panel, offsets, panel_step, c,
+                                             c_step, adds);
+#endif
+}
+
 #undef TILE_OF
+#undef TALL_TILE_OF
 #undef LANES
 #undef VECTOR
 #undef HALF_VECTOR
