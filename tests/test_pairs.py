@@ -213,7 +213,7 @@ def test_pairs_have_to_save_more_than_their_points_cost(channels, chosen):
         assert taps.pairs((direction,) * 3, 1, channels, channels, False) == (chosen,) * 3
 
 
-@pytest.mark.parametrize("kilobytes", [16, 48])
+@pytest.mark.parametrize("kilobytes", [16, 24])
 @pytest.mark.parametrize("dtype", IN_PAIRS, ids=str)
 @pytest.mark.parametrize("data_format", BOTH)
 @pytest.mark.parametrize(
