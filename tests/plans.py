@@ -5,6 +5,7 @@ import contextlib
 import pytest
 
 from pyx_deconv import _execution, kernels
+from pyx_deconv.kernels import plan_correlation
 
 
 @contextlib.contextmanager
@@ -23,3 +24,15 @@ def new_plans():
             yield patch
         finally:
             forget()
+
+
+def watch_cuts(patch):
+    """List how each correlation is cut from now on."""
+    cuts, cut = [], plan_correlation.correlation
+
+    def watched(*arguments, **options):
+        cuts.append(cut(*arguments, **options))
+        return cuts[-1]
+
+    patch.setattr(plan_correlation, "correlation", watched)
+    return cuts

@@ -11,7 +11,7 @@ from test_ways import BOTH, FLOAT, made, same_where_infinite
 
 import pyx_deconv as pxd
 from pyx_deconv import kernels
-from pyx_deconv.kernels import plan, plan_across, plan_correlation, plan_few_channels
+from pyx_deconv.kernels import plan, plan_across, plan_few_channels
 
 KIB = 1024
 
@@ -19,14 +19,8 @@ KIB = 1024
 @contextlib.contextmanager
 def small_blocks(packed=8 * KIB, taps=8 * KIB):
     """Little room for what is packed and for the weights of some taps; yields how each correlation is cut."""
-    cuts, cut = [], plan_correlation.correlation
-
-    def watched(*arguments, **options):
-        cuts.append(cut(*arguments, **options))
-        return cuts[-1]
-
     with plans.new_plans() as patch:
-        patch.setattr(plan_correlation, "correlation", watched)
+        cuts = plans.watch_cuts(patch)
         patch.setattr(plan, "PACKED_BYTES", packed)
         patch.setattr(plan, "TAPS_BYTES", taps)
         patch.setattr(plan, "ROWS_BYTES", 2 * KIB)
@@ -129,8 +123,7 @@ def gather_cut(layer, in_place):
     """How the input gradient of a layer with stride 2 is cut."""
     batch, coarse, fine, size, kernel = layer
     with plans.new_plans() as patch:
-        cuts, cut = [], plan_correlation.correlation
-        patch.setattr(plan_correlation, "correlation", lambda *shapes: cuts.append(cut(*shapes)) or cuts[-1])
+        cuts = plans.watch_cuts(patch)
         axes = tuple(
             pxd.geometry.Axis(n, (n - 1) * 2 + k, k, 2, 1, 0) for n, k in zip(size, kernel, strict=True)
         )
