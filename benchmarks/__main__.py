@@ -10,6 +10,8 @@ from pathlib import Path
 from tqdm import tqdm
 
 from benchmarks import plots, report
+from benchmarks.analysis import tables
+from benchmarks.drawn import drawn_layers
 from benchmarks.layers import FAMILIES, OPERATIONS, Case, load_layers
 from benchmarks.libraries import LIBRARIES, OWN
 from benchmarks.measure import Effort, measure
@@ -26,14 +28,16 @@ FULL = Effort(rounds=11, sample_s=0.02)
 def main() -> None:
     """Parse, measure, report."""
     options = parse()
-    store = Store(options.output / f"{machine_name()}{'-quick' if options.quick else ''}.jsonl")
+    title = "-quick" * options.quick + f"-drawn-{options.drawn}" * (options.drawn is not None)
+    store = Store(options.output / f"{machine_name()}{title}.jsonl")
     failures = [] if options.report_only else run(options, store)
     if failures:
         print("pyx_deconv itself failed, which is not stored:", *failures, sep="\n  ", file=sys.stderr)
-    stem = options.publish / "results" if options.publish else store.path.with_suffix("")
+    stem = options.publish / f"results{title}" if options.publish else store.path.with_suffix("")
     stem.parent.mkdir(parents=True, exist_ok=True)
-    pictures = plots.write(store, stem)
-    written = report.write(store, stem.with_name(stem.name + ".md"), pictures)
+    found = tables(store, [layer.name for layer in options.all_layers])
+    pictures = plots.write(found, stem)
+    written = report.write(store, found, stem.with_name(stem.name + ".md"), pictures)
     print(written.read_text())
     print("Written:", written, *chain(*pictures.values()), sep="\n  ")
     sys.exit(bool(failures))
@@ -77,10 +81,10 @@ def cases(options: argparse.Namespace) -> Iterator[Case]:
     """Yield what is asked for, grouped by what needs processes of its own."""
     layers = [
         layer
-        for layer in load_layers()
+        for layer in options.all_layers
         if re.search(options.layers, layer.name)
         and layer.family in options.families
-        and (layer.quick or not options.quick)
+        and (layer.quick or not options.quick or options.drawn is not None)
     ]
     for threads in options.threads:
         for memory in options.memory:
@@ -100,6 +104,12 @@ def parse() -> argparse.Namespace:
         "--publish", type=Path, metavar="FOLDER", help="write the report and its plots there, as results.*"
     )
     parser.add_argument("--layers", default="", metavar="REGEX", help="only layers whose name matches")
+    parser.add_argument(
+        "--drawn",
+        type=int,
+        metavar="SEED",
+        help="layers drawn at random instead of the listed ones, into a report of their own",
+    )
     parser.add_argument("--families", nargs="+", choices=FAMILIES, default=FAMILIES)
     parser.add_argument("--operations", nargs="+", choices=OPERATIONS, default=OPERATIONS)
     parser.add_argument("--libraries", nargs="+", choices=tuple(LIBRARIES), default=tuple(LIBRARIES))
@@ -114,6 +124,7 @@ def parse() -> argparse.Namespace:
     )
     parser.add_argument("--rounds", type=int, help="samples per library and case")
     options = parser.parse_args()
+    options.all_layers = load_layers() if options.drawn is None else drawn_layers(options.drawn)
     every = len(processors()) or 1
     options.threads = options.threads or (
         [1] if options.quick else sorted({min(n, every) for n in (1, 2, 4, every)})

@@ -11,7 +11,7 @@ from benchmarks.layers import Layer
 from benchmarks.libraries import OWN
 from benchmarks.store import Store
 
-__all__ = ["Spread", "Table", "geometric_mean", "tables"]
+__all__ = ["Spread", "Table", "Tables", "geometric_mean", "tables"]
 
 
 @dataclass(frozen=True)
@@ -116,11 +116,14 @@ class Table:
         return self.rows.get((row.layer.name, row.operation))
 
 
-def tables(store: Store, order: list[str]) -> dict[tuple[int, str], Table]:
+Tables = dict[tuple[int, str], Table]
+
+
+def tables(store: Store, order: list[str]) -> Tables:
     """Return the tables by (threads, memory), the rows in the order of the layers; only these layers."""
     records = [record for record in store.records.values() if record["layer"]["name"] in order]
     records.sort(key=lambda record: order.index(record["layer"]["name"]))
-    found: dict[tuple[int, str], Table] = {}
+    found: Tables = {}
     for record in records:
         row = Row(record)
         if row.own is None:

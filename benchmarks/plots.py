@@ -9,10 +9,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 from PIL import Image
 
-from benchmarks.analysis import Row, Table, tables
-from benchmarks.layers import FAMILIES, OPERATIONS, load_layers
+from benchmarks.analysis import Row, Table, Tables
+from benchmarks.layers import FAMILIES, OPERATIONS
 from benchmarks.libraries import LIBRARIES, OWN
-from benchmarks.store import Store
 
 __all__ = ["write"]
 
@@ -33,10 +32,10 @@ SHADES = 48
 MARKERS = dict(zip(OPERATIONS, "o^s", strict=True))
 
 
-def write(store: Store, stem: Path) -> dict[int, list[Path]]:
+def write(tables: Tables, stem: Path) -> dict[int, list[Path]]:
     """Draw what is measured with the default allocator; return the files by number of threads."""
-    found: dict[int, list[Path]] = {}
-    for (threads, memory), table in tables(store, [layer.name for layer in load_layers()]).items():
+    pictures: dict[int, list[Path]] = {}
+    for (threads, memory), table in tables.items():
         if memory != "fresh":
             continue
         figures = {
@@ -44,11 +43,11 @@ def write(store: Store, stem: Path) -> dict[int, list[Path]]:
             for family in FAMILIES
             if (rows := [row for row in table if row.layer.family == family])
         }
-        found[threads] = [
+        pictures[threads] = [
             save(figure, stem.with_name(f"{stem.name}-{threads}-{name.replace(' ', '-')}.png"))
             for name, figure in (figures | {"roofline": roofline(table)}).items()
         ]
-    return found
+    return pictures
 
 
 def save(figure: plt.Figure, path: Path) -> Path:

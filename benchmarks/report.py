@@ -4,11 +4,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from statistics import mean
 
-from benchmarks.analysis import Row, Spread, Table, geometric_mean, tables
-from benchmarks.layers import OPERATIONS, load_layers
+from benchmarks.analysis import Row, Spread, Table, Tables, geometric_mean
+from benchmarks.layers import OPERATIONS
 from benchmarks.libraries import LIBRARIES, MACHINE, OWN
 from benchmarks.store import Store
-from benchmarks.targets import Tables, Target, targets
+from benchmarks.targets import Target, targets
 
 __all__ = ["write"]
 
@@ -34,9 +34,8 @@ layouts and of its prepared weight.
 """
 
 
-def write(store: Store, path: Path, pictures: dict[int, list[Path]]) -> Path:
+def write(store: Store, found: Tables, path: Path, pictures: dict[int, list[Path]]) -> Path:
     """Write the report, which shows the pictures beside it, and return its path."""
-    found = tables(store, [layer.name for layer in load_layers()])
     path.write_text("\n".join(lines(store, found, pictures)) + "\n")
     return path
 

@@ -5,13 +5,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from benchmarks.analysis import Row, Spread, Table, geometric_mean
+from benchmarks.analysis import Row, Spread, Table, Tables, geometric_mean
 from benchmarks.layers import OPERATIONS
 from benchmarks.libraries import OWN
 
 __all__ = ["Target", "targets"]
 
-Tables = dict[tuple[int, str], Table]
 Ratio = Callable[[Row], Spread | None]
 
 
