@@ -219,8 +219,10 @@ def padding_per_axis(value: Paddings, rank: int) -> tuple[Pair | Same, ...]:
     _one_each(value, "padding", "an integer or a (begin, end) pair", rank)
     pairs: list[Pair] = []
     for axis, entry in enumerate(value):
-        begin, end = (entry, entry) if isinstance(entry, int) else entry
-        pairs.append((at_least(begin, "padding", 0, axis), at_least(end, "padding", 0, axis)))
+        # A pair is a window, which may reach beyond the ends.
+        least, ends = (0, (entry, entry)) if isinstance(entry, int) else (-LARGEST, entry)
+        begin, end = (at_least(amount, "padding", least, axis) for amount in ends)
+        pairs.append((begin, end))
     return tuple(pairs)
 
 

@@ -45,7 +45,8 @@ def conv_transpose(
     stride : int or sequence of int, default: 1
         Distance of the painted kernels; this and what follows for all spatial axes, or one entry per axis.
     padding : int, str, or sequence of int or (int, int), default: 0
-        What is cropped from the full result: the same number at both ends, a (begin, end) pair per axis, or
+        What is cropped from the full result: the same number at both ends, a (begin, end) pair per axis,
+        where negative numbers add zeros, or
 
         - "valid": nothing, as 0;
         - "same" or "same_upper": so much that the output size is input size * stride, the smaller half in
@@ -164,7 +165,8 @@ def conv(
         Distance of the pixels that are computed; this and what follows for all spatial axes, or one entry per
         axis.
     padding : int, str, or sequence of int or (int, int), default: 0
-        How many zeros surround the input: the same number at both ends, a (begin, end) pair per axis, or
+        How many zeros surround the input: the same number at both ends, a (begin, end) pair per axis, where
+        negative numbers leave pixels of the input out, or
 
         - "valid": none, as 0;
         - "same" or "same_upper": so many that the output size is ceil(size / stride), the smaller half in

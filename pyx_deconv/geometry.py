@@ -5,15 +5,15 @@ For an input of size n, a kernel of size k, a stride s and a dilation d::
     K    = (k - 1) * d + 1          effective kernel
     full = (n - 1) * s + K          what scattering every input pixel through the kernel covers
 
-and the output is the window ``full[begin : full - end]``; a negative ``end`` appends zeros. Frameworks differ
-in how they choose ``(begin, end)``: `pytorch_crop`, `keras_crop`, `onnx_crop` and `jax_crop` say how, and
-`crop_arguments` turns any such choice into arguments of `pyx_deconv.conv_transpose`.
+and the output is the window ``full[begin : full - end]``; negative ones add zeros there. Frameworks differ in
+how they choose ``(begin, end)``: `pytorch_crop`, `keras_crop`, `onnx_crop` and `jax_crop` say how. A list of
+these pairs, one per spatial axis, is a ``padding`` of `pyx_deconv.conv_transpose`.
 
 Everything is computed in Python integers, so that nothing overflows.
 """
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple, overload
+from typing import NamedTuple, overload
 
 from pyx_deconv import _arguments
 from pyx_deconv._arguments import Integers, Paddings, Pair, Same
@@ -22,7 +22,6 @@ __all__ = [
     "Axis",
     "conv_axes",
     "conv_axis",
-    "crop_arguments",
     "effective_kernel",
     "full_size",
     "jax_crop",
@@ -270,54 +269,6 @@ def jax_crop(kernel_size: int, dilation: int = 1, padding: Pair = (0, 0)) -> Pai
     low, high = padding
     reach = effective_kernel(kernel_size, dilation)
     return reach - 1 - low, reach - 1 - high
-
-
-def crop_arguments(
-    crops: Sequence[Pair], *, stride: int | Sequence[int] = 1, dilation: int | Sequence[int] = 1
-) -> dict[str, Any]:
-    """Turn one (begin, end) per axis into ``padding`` and ``output_padding`` of `pyx_deconv.conv_transpose`.
-
-    Parameters
-    ----------
-    crops : sequence of (int, int)
-        What is cropped from the full result on every spatial axis; a negative end appends zeros.
-    stride, dilation : int or sequence of int
-        Those of the transposed convolution.
-
-    Returns
-    -------
-    dict
-        ``{"padding": ..., "output_padding": ...}``
-
-    Raises
-    ------
-    ValueError
-        If `conv_transpose` has no arguments for a crop: it puts no zeros in front (a negative begin), and at
-        the end fewer than max(stride, dilation).
-
-    Examples
-    --------
-    >>> from pyx_deconv.geometry import crop_arguments, keras_crop
-    >>> crop_arguments([keras_crop(3, stride=2, padding="same")], stride=2)
-    {'padding': ((0, 1),), 'output_padding': (0,)}
-    """
-    pairs = [_arguments.pair(crop, f"crops[{axis}]") for axis, crop in enumerate(crops)]
-    strides = _arguments.per_axis(_arguments.integers(stride, "stride"), "stride", len(pairs), 1)
-    dilations = _arguments.per_axis(_arguments.integers(dilation, "dilation"), "dilation", len(pairs), 1)
-    for axis, (begin, end) in enumerate(pairs):
-        if begin < 0:
-            raise ValueError(
-                f"begin={begin} on axis {axis} must be at least 0: zeros in front are not supported"
-            )
-        if -end >= max(strides[axis], dilations[axis]):
-            raise ValueError(
-                f"end={end} on axis {axis} appends {-end} zeros; it must be fewer than "
-                f"stride={strides[axis]} or dilation={dilations[axis]}"
-            )
-    return {
-        "padding": tuple((begin, max(end, 0)) for begin, end in pairs),
-        "output_padding": tuple(max(-end, 0) for _, end in pairs),
-    }
 
 
 # Questions about sizes.

@@ -141,13 +141,14 @@ def calls(
     settings = {"stride": one_or_each(draw, stride), "dilation": one_or_each(draw, dilation)}
 
     word = draw(st.sampled_from([None, None, "valid", "same", "same_upper", "same_lower"]))
-    pairs = [(draw(st.integers(0, min(r + 1, 5))), draw(st.integers(0, min(r + 1, 5)))) for r in reach]
+    least = draw(st.sampled_from([0, 0, -3]))  # pairs may reach beyond the ends
+    pairs = [tuple(draw(st.integers(least, min(r + 1, 5))) for _ in range(2)) for r in reach]
     if word is not None:
         settings["padding"] = word
     elif draw(st.booleans()):
         settings["padding"] = tuple(pairs)
     else:
-        settings["padding"] = one_or_each(draw, [begin for begin, _ in pairs])
+        settings["padding"] = one_or_each(draw, [abs(begin) for begin, _ in pairs])
     if transposed:
         window = reference.transpose_window(sizes, kernel, **settings)
         if draw(st.booleans()) and not str(word).startswith("same"):

@@ -60,7 +60,8 @@ HOSTILE = [
     *rows("padding", NOT_ONE_PER_AXIS, ValueError, "each of 2 spatial axes", "(begin, end) pair"),
     *rows("padding", [((0, 1),), [(0, 1)] * 3], ValueError, "(begin, end) pair for each of 2"),
     *rows("padding", [((0, 1, 2), 1), ((1,), 1), ((), ())], ValueError, "padding[0]", "(begin, end) pair"),
-    *rows("padding", [(0, (0, -1)), ((0, 0), (-1, 0))], ValueError, "padding=-1 on axis 1"),
+    *rows("padding", [(0, -1), ((0, 0), -1)], ValueError, "padding=-1 on axis 1"),
+    *rows("padding", [((0, -(2**31)), 0), [(-(2**62), 0)] * 2], ValueError, "must be at least -2147483647"),
     *rows("padding", [(0, (0, 1.0)), (0, (True, 0)), (0, "same"), (0, None)], TypeError, "padding[1]"),
     *rows("padding", [(0, (0, 2**31)), (0, (10**5000, 0))], ValueError, "on axis 1 must be at most"),
     # groups

@@ -55,8 +55,7 @@ CONVENTIONS = {
 def test_crop_of_every_convention(crop, n, kernel, stride, begin, end, size):
     assert crop == (begin, end)
     assert geometry.full_size(n, kernel, stride) - begin - end == size
-    arguments = geometry.crop_arguments([crop], stride=stride)
-    assert pxd.output_size(n, kernel, stride=stride, **arguments) == size
+    assert pxd.output_size(n, kernel, stride=stride, padding=[crop]) == size
 
 
 @pytest.mark.parametrize(COLUMNS, CONVENTIONS.values(), ids=CONVENTIONS)
@@ -64,7 +63,7 @@ def test_crop_keeps_the_window_of_the_full_result(crop, n, kernel, stride, begin
     x = np.arange(1.0, n + 1).reshape(1, n)
     weight = 10.0 ** np.arange(kernel).reshape(1, 1, kernel)
     full = np.concatenate([pxd.conv_transpose(x, weight, stride=stride)[0], np.zeros(max(-end, 0))])
-    got = pxd.conv_transpose(x, weight, stride=stride, **geometry.crop_arguments([crop], stride=stride))
+    got = pxd.conv_transpose(x, weight, stride=stride, padding=[crop])
     np.testing.assert_array_equal(got[0], full[begin : begin + size])
 
 
@@ -72,11 +71,11 @@ def test_keras_and_pytorch_are_one_pixel_apart():
     x, weight = np.array([[1.0, 2.0, 3.0]]), np.array([[[1.0, 10.0, 100.0]]])
     full = [1, 10, 102, 20, 203, 30, 300]
     assert pxd.conv_transpose(x, weight, stride=2)[0].tolist() == full
-    keras = geometry.crop_arguments([keras_crop(3, 2, padding="same")], stride=2)
-    assert pxd.conv_transpose(x, weight, stride=2, **keras)[0].tolist() == full[0:6]
+    keras = [keras_crop(3, 2, padding="same")]
+    assert pxd.conv_transpose(x, weight, stride=2, padding=keras)[0].tolist() == full[0:6]
     assert pxd.conv_transpose(x, weight, stride=2, padding="same")[0].tolist() == full[0:6]
-    torch = geometry.crop_arguments([pytorch_crop(1, 1)], stride=2)
-    assert pxd.conv_transpose(x, weight, stride=2, **torch)[0].tolist() == full[1:7]
+    torch = [pytorch_crop(1, 1)]
+    assert pxd.conv_transpose(x, weight, stride=2, padding=torch)[0].tolist() == full[1:7]
     assert pxd.conv_transpose(x, weight, stride=2, padding=1, output_padding=1)[0].tolist() == full[1:7]
 
 
@@ -104,22 +103,26 @@ def test_full_size_and_effective_kernel():
     assert geometry.full_size(4, 3, 2, 3) == 13
 
 
-@pytest.mark.parametrize(
-    ("crop", "complaint"),
-    [((-1, 0), "begin=-1 on axis 1"), ((0, -3), "end=-3 on axis 1 appends 3 zeros")],
-)
-def test_crops_without_arguments_are_refused(crop, complaint):
-    with pytest.raises(ValueError, match=complaint):
-        geometry.crop_arguments([(0, 0), crop], stride=3, dilation=2)
-
-
-def test_crop_arguments_on_several_axes():
-    got = geometry.crop_arguments([(1, 2), (0, -2)], stride=(1, 2), dilation=(1, 3))
-    assert got == {"padding": ((1, 2), (0, 0)), "output_padding": (0, 2)}
-    with pytest.raises(TypeError, match=r"crops\[0\]\[1\] must be an integer, not 1.5"):
-        geometry.crop_arguments([(0, 1.5)])
-    with pytest.raises(TypeError, match=r"crops\[1\] must be a \(begin, end\) pair, not 1 \(int\)"):
-        geometry.crop_arguments([(0, 0), 1])
+@pytest.mark.parametrize("begin", [-9, -3, 0, 2, 5])
+@pytest.mark.parametrize("end", [-7, -1, 0, 3, 6])
+def test_a_window_reaches_beyond_the_ends(begin, end):
+    """Zeros on either side of the result of a scatter; pixels that a gather leaves out."""
+    x, weight = np.array([[1.0, 2.0, 3.0]]), np.array([[[1.0, 10.0, 100.0]]])
+    zeros = np.zeros(9)
+    full = np.concatenate([zeros, [1, 10, 102, 20, 203, 30, 300], zeros])
+    window = full[9 + begin : 16 - end]
+    if not window.size:
+        with pytest.raises(ValueError, match="leaves nothing of the full result, of size 7"):
+            pxd.conv_transpose(x, weight, stride=2, padding=[(begin, end)])
+        return
+    got = pxd.conv_transpose(x, weight, stride=2, padding=[(begin, end)])
+    np.testing.assert_array_equal(got, [window])
+    back = pxd.conv(window[np.newaxis], weight, stride=2, padding=[(begin, end)])
+    np.testing.assert_array_equal(
+        back, pxd.conv_transpose_backward(got, x, weight, stride=2, padding=[(begin, end)], needs="x").x
+    )
+    inside = np.concatenate([zeros, window, zeros])[9 - begin : 9 + window.size + end]
+    np.testing.assert_array_equal(back, pxd.conv(inside[np.newaxis], weight, stride=2))
 
 
 @pytest.mark.parametrize(
@@ -346,7 +349,7 @@ def test_solve_settings_refuses_types(name, value):
     [
         ({"padding": (1, 2, 3)}, ValueError, r"one integer, word or \(begin, end\) pair"),
         ({"padding": ((0, 1),)}, ValueError, r"one integer, word or \(begin, end\) pair"),
-        ({"padding": (0, -1)}, ValueError, "at least 0"),
+        ({"padding": -1}, ValueError, "at least 0"),
         ({"padding": "SAME"}, ValueError, "'same_lower'"),
         ({"padding": 1.0}, TypeError, "padding"),
         ({"output_padding": -1}, ValueError, "at least 0"),
