@@ -4,6 +4,7 @@ The package, from what is called to what computes:
 
 ====================  ==================================================================================
 ``operators``         ``ConvTranspose`` and ``Conv``: the same with a weight that is prepared once
+``_matrices``         operators as SciPy's linear operators and sparse matrices
 ``functional``        ``conv_transpose``, ``conv`` and their gradients: what they promise
 ``_execution``        how a call becomes a result: plan from the shapes, allocate, call a kernel
 ``settings``          ``solve_settings``: the size rule read backwards

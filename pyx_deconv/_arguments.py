@@ -198,6 +198,14 @@ def per_axis(value: Integers, name: str, rank: int, minimum: int) -> tuple[int, 
     return tuple(at_least(entry, name, minimum, axis) for axis, entry in enumerate(value))
 
 
+def shape(value: Any, name: str) -> tuple[int, ...]:
+    """Return the checked shape of a map."""
+    if not _is_sequence(value):
+        raise TypeError(f"{name} must be a sequence of integers, not {show(value)} ({type(value).__name__})")
+    entries = [integer(entry, f"{name}[{axis}]") for axis, entry in enumerate(value)]
+    return tuple(at_least(entry, name, 0, axis) for axis, entry in enumerate(entries))
+
+
 def sizes(value: Any, name: str) -> tuple[int, ...]:
     """Return the checked sizes of one axis, given as an integer, or of several."""
     checked = integers(value, name)
