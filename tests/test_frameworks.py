@@ -22,7 +22,7 @@ NEEDED = {
     "jax": ("jax",),
 }
 # How many calls are drawn in 1-D, 2-D and 3-D.
-DRAWN = {"pytorch": (150, 150, 100), "keras": (80, 80, 60), "onnx": (100, 100, 60), "jax": (80, 80, 40)}
+DRAWN = {"pytorch": (300, 300, 200), "keras": (160, 160, 120), "onnx": (200, 200, 120), "jax": (160, 160, 80)}
 SEED = 20
 
 
