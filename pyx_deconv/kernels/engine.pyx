@@ -70,10 +70,10 @@ cdef extern from "transpose.h" nogil:
                             float *target, const Py_ssize_t *place, Py_ssize_t target_step, Py_ssize_t ahead)
     void transpose_to_double(const double *source, Py_ssize_t source_step, Py_ssize_t rows, Py_ssize_t columns,
                              double *target, const Py_ssize_t *place, Py_ssize_t target_step, Py_ssize_t ahead)
-    void transpose_rows_float(const float **rows, Py_ssize_t count, Py_ssize_t columns, float *target,
-                              Py_ssize_t target_step)
-    void transpose_rows_double(const double **rows, Py_ssize_t count, Py_ssize_t columns, double *target,
-                               Py_ssize_t target_step)
+    void transpose_rows_float(const float **rows, Py_ssize_t count, Py_ssize_t columns, const float *shift,
+                              float *target, Py_ssize_t target_step)
+    void transpose_rows_double(const double **rows, Py_ssize_t count, Py_ssize_t columns, const double *shift,
+                               double *target, Py_ssize_t target_step)
     void interleave_float(Py_ssize_t count, const float *lines, Py_ssize_t line_step, Py_ssize_t width, float shift,
                           float *target)
     void interleave_double(Py_ssize_t count, const double *lines, Py_ssize_t line_step, Py_ssize_t width, double shift,
@@ -266,12 +266,12 @@ cdef inline void transpose_to(const real_t *source, Py_ssize_t source_step, Py_s
         transpose_to_double(source, source_step, rows, columns, target, place, target_step, ahead)
 
 
-cdef inline void transpose_rows(const real_t **rows, Py_ssize_t count, Py_ssize_t columns, real_t *target,
-                                Py_ssize_t target_step) noexcept nogil:
+cdef inline void transpose_rows(const real_t **rows, Py_ssize_t count, Py_ssize_t columns, const real_t *shift,
+                                real_t *target, Py_ssize_t target_step) noexcept nogil:
     if real_t is float:
-        transpose_rows_float(rows, count, columns, target, target_step)
+        transpose_rows_float(rows, count, columns, shift, target, target_step)
     else:
-        transpose_rows_double(rows, count, columns, target, target_step)
+        transpose_rows_double(rows, count, columns, shift, target, target_step)
 
 
 cdef inline void interleave(Py_ssize_t count, const real_t *lines, Py_ssize_t line_step, Py_ssize_t width, real_t shift,

@@ -28,6 +28,7 @@ UNITS = 16  # of outputs in pairs at least, which a weight that is fetched multi
 PARTIAL_BYTES = 8 * 1024 * 1024  # copies of a weight gradient that are summed at the end
 POINT_PRODUCTS = 30  # that take as long as adding up one point of an output, where outputs are in pairs
 LEFT_BY_PAIRS = (0.7, 0.8)  # most products of a weight gradient that pairs may leave: maps packed, in place
+STORED_ONE_BY_ONE = (75, 25)  # products that take as long as storing an output so: in a line, in a pixel
 TASKS = 32  # enough to keep many threads busy; more only adds overhead
 MULTIPLICATIONS = 250_000  # of a task that is worth a thread: some 10 microseconds
 LARGE_WEIGHT = 32 * 1024  # elements: to pack so many takes longer than to think about it

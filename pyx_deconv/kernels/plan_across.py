@@ -62,10 +62,14 @@ def across_pixels(
     rows_filled = rows / rows_taken(rows, rows_of_a_tile(rows, tile), tile)
     _, fan = fans(directions, source_channels, target_channels, tile)
     channels = target_channels * prod(each.size for each in fan if each)
-    if turned_maps == 0:  # the other way turns them: channels that are no multiple of four one by one
+    # The other way turns lines, and channels that are no multiple of four one by one.
+    worth = 1.05
+    if turned_maps == 0:
         worth = 0.87 if source_channels % 4 or target_channels % 4 else 1.02
-    else:  # and stores phases side by side one by one, where they are few
-        worth = 0.94 if fan[-1] and fan[-1].size * target_channels <= tile.unit else 1.05
+    # It stores phases side by side one by one, lines always, pixels where they are few.
+    if fan[-1] and (turned_maps == 0 or fan[-1].size * target_channels <= tile.lanes):
+        depth = source_channels * prod(len(direction.phases[0].taps) for direction in directions)
+        worth = min(worth, max(0.75, 1.05 * depth / (depth + plan.STORED_ONE_BY_ONE[turned_maps > 0])))
     return lanes_filled * rows_filled > worth * channels / round_up(channels, tile.unit)
 
 

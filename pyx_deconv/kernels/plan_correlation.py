@@ -178,7 +178,7 @@ def correlation(
 
     while too_few() and most * prod(unit) > 128:
         most //= 2
-    while too_few() and channel_block > tile.lanes and channel_block > 32:
+    while too_few() and channel_block > tile.lanes and channel_block >= 64:
         channel_block = block_of_lanes(lanes, channel_block // 2, tile)
     while too_few() and most * prod(unit) > 64:
         most //= 2
