@@ -97,9 +97,9 @@ def forced_fans():
         )
 
     with plans.new_plans() as patch:
-        for module in (plan_correlation, plan_few_channels):
-            patch.setattr(module, "fans", every)
-        patch.setattr(plan_few_channels, "PRODUCTS", 0)
+        patch.setattr(plan_correlation, "fans", every)
+        patch.setattr(plan_few_channels, "few_channels", lambda *_: False)
+        patch.setattr(plan_across, "across_pixels", lambda *_: False)
         yield sizes
 
 
@@ -131,6 +131,7 @@ def test_phases_side_by_side_are_chosen(name, data_format):
     """Where vectors of any width are filled better, if it is channels that fill them."""
     size, weight, settings = FANS[name]
     with plans.new_plans() as patch:
+        patch.setattr(plan_few_channels, "few_channels", lambda *_: False)
         patch.setattr(plan_across, "across_pixels", lambda *_: False)
         sizes = watch_fans(patch)
         made(size, weight, settings | {"data_format": data_format})[0].forward(pxd)

@@ -50,27 +50,39 @@ cdef int list_lines(CorrelationPlan plan, Py_ssize_t first_phase, Py_ssize_t pha
     cdef Py_ssize_t step = plan.source_step[3], line_size = region.size[3] * step
     cdef Py_ssize_t channel_size = region.size[0] * region.size[1] * region.size[2] * line_size
     cdef Py_ssize_t panel = plan.slots * plan.source_channels, total = plan.slots * plan.depth_block
-    cdef Py_ssize_t i, tz, ty, tx, c, m, shift, count = 0
+    cdef Py_ssize_t i, tz, ty, tx, c, m, shift, line, run, size, first, count = 0
     cdef Py_ssize_t index[4]
     cdef Py_ssize_t *offsets = <Py_ssize_t *>&work[plan.values_offset]
+    cdef real_t *weights = &work[plan.products_offset]
+    cdef const real_t *row
     cdef const real_t *end
     for i in range(phases):
         starts[i] = count
         unravel(first_phase + i, plan.phase_count, index)
         for tz in range(plan.phase_z[index[1], 2], plan.phase_z[index[1], 3]):
             for ty in range(plan.phase_y[index[2], 2], plan.phase_y[index[2], 3]):
-                for tx in range(plan.phase_x[index[3], 2], plan.phase_x[index[3], 3]):
-                    for c in range(depth):
+                tx = plan.phase_x[index[3], 2]
+                # The weights of all channels and of the taps along x follow each other.
+                run = plan.phase_x[index[3], 3] - tx if depth == plan.source_channels else 1
+                size = run * depth
+                while tx < plan.phase_x[index[3], 3]:
+                    end = &work[plan.values_offset + (count + size) * (sizeof(Py_ssize_t) // sizeof(real_t)) - 1]
+                    first = slot_of(plan, tz, ty, tx) * plan.source_channels + channel
+                    for m in range(plan.target_channels):
+                        row = &packed[(group * plan.target_channels + m) * panel + first + size - 1]
+                        row = &packed[(group * plan.target_channels + m) * panel + first]
+                        end = &work[plan.products_offset + m * total + count + size - 1]
+                        for c in range(size):
+                            weights[m * total + count + c] = row[c]
+                    for tx in range(tx, tx + run):
                         shift = plan.tap_x[tx, 0] - plan.low[3]
-                        end = &work[plan.values_offset + (count + 1) * (sizeof(Py_ssize_t) // sizeof(real_t)) - 1]
-                        offsets[count] = (((plan.tap_z[tz, 0] - plan.low[1]) * region.size[2]
-                                           + plan.tap_y[ty, 0] - plan.low[2]) * line_size
-                                          + shift % step * region.size[3] + shift // step + c * channel_size)
-                        for m in range(plan.target_channels):
-                            work[plan.products_offset + m * total + count] = packed[
-                                (group * plan.target_channels + m) * panel
-                                + slot_of(plan, tz, ty, tx) * plan.source_channels + channel + c]
-                        count += 1
+                        line = (((plan.tap_z[tz, 0] - plan.low[1]) * region.size[2]
+                                 + plan.tap_y[ty, 0] - plan.low[2]) * line_size
+                                + shift % step * region.size[3] + shift // step)
+                        for c in range(depth):
+                            offsets[count + c] = line + c * channel_size
+                        count += depth
+                    tx += 1
     starts[phases] = count
     return 0
 
@@ -133,6 +145,8 @@ cdef int correlate_lines(CorrelationPlan plan, const Phases *phases, const Py_ss
     cdef const Py_ssize_t *offsets = <const Py_ssize_t *>&work[plan.values_offset]
     cdef const real_t *end
     cdef bint whole = depth == plan.source_channels, last = channel + depth == plan.source_channels
+    # Channels that lie side by side are stored together.
+    cdef bint turned = stored_t is real_t and plan.parts == 1 and plan.target_channels > 1 and side_by_side(target)
     for n in range(task.size[0]):
         for z in range(task.size[1]):
             for phase_z in range(plan.phase_count[1]):
@@ -156,7 +170,16 @@ cdef int correlate_lines(CorrelationPlan plan, const Phases *phases, const Py_ss
                                       offsets + starts[line * phases.count + p],
                                       &work[plan.products_offset] + starts[line * phases.count + p], total, pitch,
                                       channel > 0, &work[sums + p * pitch], channel_size)
-                        for m in range(plan.target_channels if last else 0):
+                        if turned and last:
+                            end = &work[sums + plan.target_channels * channel_size - 1]
+                            for m in range(plan.target_channels):
+                                add_to_all(&work[sums + m * channel_size], bias[group * plan.target_channels + m],
+                                           channel_size)
+                            store_across_pixels(&work[sums], phases.count, pitch, channel_size, task.size[3],
+                                                task.start[0] + n, group * plan.target_channels, plan.target_channels,
+                                                target_z, target_y, phases.first, plan.target_step[3],
+                                                phases.together == phases.count, plan.streams, target)
+                        for m in range(plan.target_channels if last and not turned else 0):
                             store_line(plan, phases, work, sums + m * channel_size, pitch,
                                        bias[group * plan.target_channels + m], group * plan.target_channels + m,
                                        task.start[0] + n, target_z, target_y, target)

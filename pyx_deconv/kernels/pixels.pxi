@@ -176,7 +176,10 @@ cdef int pack_lines(const stored_t[:, :, :, :, :, :] source, const Box *region, 
     # size[3] pixels of each remainder
     cdef Py_ssize_t bits = source.shape[5] - 1, width = region.size[3], start = region.start[3]
     cdef Py_ssize_t c, n, z, y, x, phase, origin, first, last, k = 0
+    cdef Py_ssize_t pixel_step = source.strides[4] // <Py_ssize_t>sizeof(stored_t)
+    cdef Py_ssize_t channel_size = region.size[0] * region.size[1] * region.size[2] * step * width
     cdef bint contiguous = source.strides[4] == <Py_ssize_t>sizeof(stored_t)
+    cdef bint turned = stored_t is real_t and not contiguous and side_by_side(source)
     cdef const stored_t *pixel
     cdef const stored_t *end
     cdef real_t *last_target
@@ -214,7 +217,13 @@ cdef int pack_lines(const stored_t[:, :, :, :, :, :] source, const Box *region, 
                             line_range(origin, step, width, source.shape[4], &first, &last)
                         for x in range(first):
                             target[k + x] = 0
-                        for x in range(first, last if left == right else left):
+                        if turned and c == channel and first < last:
+                            pixel = &source[n, c >> bits, z, y, origin + step * first, c & bits]
+                            end = &source[n, (c + channels - 1) >> bits, z, y, origin + step * (last - 1), bits]
+                            last_target = &target[k + (channels - 1) * channel_size + last - 1]
+                            transpose(<const real_t *>pixel, step * pixel_step, 1, last - first, channels,
+                                      &target[k + first], channel_size)
+                        for x in range(first, first if turned else last if left == right else left):
                             load(&source[n, c >> bits, z, y, origin + step * x, c & bits], &target[k + x])
                         for x in range(max(first, right), last if left < right else 0):
                             load(&source[n, c >> bits, z, y, origin + step * x, c & bits], &target[k + x])

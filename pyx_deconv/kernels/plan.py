@@ -28,7 +28,15 @@ UNITS = 16  # of outputs in pairs at least, which a weight that is fetched multi
 PARTIAL_BYTES = 8 * 1024 * 1024  # copies of a weight gradient that are summed at the end
 POINT_PRODUCTS = 30  # that take as long as adding up one point of an output, where outputs are in pairs
 LEFT_BY_PAIRS = (0.7, 0.8)  # most products of a weight gradient that pairs may leave: maps packed, in place
-STORED_ONE_BY_ONE = (75, 25)  # products that take as long as storing an output so: in a line, in a pixel
+# How many multiplications take as long as something else, in a correlation with few channels:
+PACKED = 10  # to pack a pixel
+STORED = 20  # to store one whose channels have to be put in order
+STORED_IN_PLACE = 6
+STORED_IN_TURN = 45  # one by one, where phases are side by side
+STORED_ACROSS = 15
+PIXEL_OF_TILE = 300  # to look up what a row of the tile meets
+PIXEL_ACROSS = 40
+LINE_OF_SUMS = 1200
 TASKS = 32  # enough to keep many threads busy; more only adds overhead
 MULTIPLICATIONS = 250_000  # of a task that is worth a thread: some 10 microseconds
 LARGE_WEIGHT = 32 * 1024  # elements: to pack so many takes longer than to think about it

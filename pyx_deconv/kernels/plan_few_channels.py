@@ -6,36 +6,79 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from math import prod
+from math import inf, prod
 
 import numpy as np
 
 from . import plan
 from .plan import Shape, Tile, blocks_of, ceil_div, even, pixel_block, round_up
-from .plan_correlation import CorrelationFields, correlation
-from .taps import Direction, fans
+from .plan_across import across_cost
+from .plan_correlation import (
+    CorrelationFields,
+    correlation,
+    outputs_of,
+    packed_pixels,
+    products,
+    tiles_cost,
+)
+from .taps import Direction
 
 SEGMENTS = 64  # MAX_SEGMENTS of engine.pyx
 PHASES = 64  # MAX_PHASES
-PRODUCTS = 32  # of an output, with which phases side by side are slower
+ROWS = 4  # of target channels whose sums stay in registers
+LONGEST = 512  # pixels of a line
+MOST = 8192  # pixels of a block
 CHANNELS = 16  # packed at a time where all are too many
 NEAR_BYTES = 96 * 1024  # of L2: what a task packs and sums
 FAR_BYTES = 256 * 1024  # where most of that would be packed by its neighbours as well
 
 
+def lines_cost(
+    directions: tuple[Direction, ...], maps: int, source_channels: int, target_channels: int, tile: Tile
+) -> float:
+    """How many multiplications would take as long as one sample computed so; infinite where it cannot be."""
+    taps = prod(direction.kernel for direction in directions)
+    listed = taps * source_channels * (np.dtype(np.intp).itemsize + target_channels * tile.itemsize)
+    if listed > NEAR_BYTES:
+        return inf
+    *rest, x = directions
+    # A tenth slower than the tile; fewer rows than there can be wait for the pixels that they share.
+    rows = 1.1 * (target_channels + (target_channels % ROWS > 0))
+    lines = outputs_of(tuple(rest)) * sum(ceil_div(phase.outputs, LONGEST) for phase in x.phases)
+    region = FAR_BYTES // (tile.itemsize * min(source_channels, CHANNELS))
+    packed = packed_pixels(
+        directions,
+        maps,
+        source_channels * target_channels,
+        lambda size, most: rows_and_line(size, most, LONGEST),
+        MOST,
+        region,
+    )
+    return (
+        products(directions, tile.lanes // 2) * source_channels * rows
+        + plan.PACKED * packed * source_channels
+        + plan.STORED_IN_PLACE * outputs_of(directions) * target_channels
+        + plan.LINE_OF_SUMS * lines * ceil_div(target_channels, ROWS)
+    )
+
+
 def few_channels(
-    directions: tuple[Direction, ...], source_channels: int, target_channels: int, tile: Tile
+    directions: tuple[Direction, ...],
+    batch: int,
+    groups: int,
+    parts: int,
+    source_channels: int,
+    target_channels: int,
+    in_place: tuple[bool, bool],
+    across: bool,
+    tile: Tile,
 ) -> bool:
-    """Whether the target has so few channels that vectors along its lines are better filled."""
-    line, vector = max((phase.outputs for phase in directions[-1].phases), default=0), tile.lanes // 2
-    if 4 * target_channels > tile.lanes or not line:
-        return False
-    filled = line / round_up(line, vector), target_channels / round_up(target_channels, tile.unit)
-    if line < vector and filled[0] < 2 * filled[1]:
-        return False
-    # Phases side by side need enough products for each output to pay for what they cost beside them.
-    products = source_channels * largest(directions)
-    return products <= PRODUCTS or not any(fans(directions, source_channels, target_channels, tile)[1])
+    """Whether lines are faster than the tile, in place or not, and with pixels ``across`` it where it can."""
+    channels = source_channels, target_channels
+    tiles: float = tiles_cost(directions, batch, *channels, in_place, parts > 1, tile)
+    if across:
+        tiles = min(tiles, across_cost(directions, batch * groups, *channels, tile))
+    return lines_cost(directions, batch * groups, *channels, tile) < tiles
 
 
 def small_groups(
@@ -105,9 +148,9 @@ def along_lines(
         return lines * min(phase_block, x_phases) * target_channels * round_up(block[3], vector)
 
     def fitting(size_bytes: int) -> Shape:
-        most = 8192
+        most = MOST
         while True:
-            block = rows_and_line(size, most, 512 if prod(size[1:3]) > 1 else 2048)
+            block = rows_and_line(size, most, LONGEST if prod(size[1:3]) > 1 else 2048)
             if (region(block) * depth + sums(block)) * tile.itemsize <= size_bytes or most <= 4 * vector:
                 return block
             most //= 2
