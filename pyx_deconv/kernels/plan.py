@@ -33,6 +33,7 @@ MULTIPLICATIONS = 250_000  # of a task that is worth a thread: some 10 microseco
 LARGE_WEIGHT = 32 * 1024  # elements: to pack so many takes longer than to think about it
 COLUMNS = 1024  # taps and channels of a task, for weight gradients as one product
 LONG_ROW = 256  # elements that a tile reads side by side: read in place, at borders element by element
+REMAINDERS = 1024  # of lines and pixels modulo the stride, whose lines are packed one after the other
 TAPS = 512  # of a task, for weight gradients by pairs of taps
 PIXELS = 512  # a task has at most this many
 LINE = 64  # pixels of a block along x, where there are other axes

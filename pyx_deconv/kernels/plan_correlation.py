@@ -57,7 +57,8 @@ class CorrelationFields:
     in_place: bool
     along_lines: bool
     across: bool  # whether the tile has pixels in its lanes
-    sums_steps: tuple[int, int, int]  # there, from one line, plane, channel of sums to the next
+    # there, from one line, plane, channel of sums to the next; along lines: how many are summed together
+    sums_steps: tuple[int, int, int]
     pixels_first: bool  # whether the next task has other pixels, with the same weights
     streams: bool  # whether the target is larger than the caches
     group_lanes: int  # target channels of a group where vectors run across groups, else 0

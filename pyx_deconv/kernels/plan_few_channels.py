@@ -20,6 +20,7 @@ PHASES = 64  # MAX_PHASES
 PRODUCTS = 32  # of an output, with which phases side by side are slower
 CHANNELS = 16  # packed at a time where all are too many
 NEAR_BYTES = 96 * 1024  # of L2: what a task packs and sums
+BAND_BYTES = 16 * 1024  # of L1: sums of some lines, before they are stored
 FAR_BYTES = 256 * 1024  # where most of that would be packed by its neighbours as well
 
 
@@ -27,11 +28,15 @@ def few_channels(
     directions: tuple[Direction, ...], source_channels: int, target_channels: int, tile: Tile
 ) -> bool:
     """Whether the target has so few channels that vectors along its lines are better filled."""
-    line, vector = max((phase.outputs for phase in directions[-1].phases), default=0), tile.lanes // 2
-    if 4 * target_channels > tile.lanes or not line:
+    outputs = [max((phase.outputs for phase in each.phases), default=0) for each in directions]
+    line, plane, vector = outputs[-1], prod(outputs[-2:]), tile.lanes // 2
+    if 4 * target_channels > tile.lanes or not plane:
         return False
-    filled = line / round_up(line, vector), target_channels / round_up(target_channels, tile.unit)
-    if line < vector and filled[0] < 2 * filled[1]:
+    if prod(each.source_step for each in directions[-2:]) > plan.REMAINDERS:
+        return False
+    # Lines of a plane follow each other, but with what lies between them, which counts where they are short.
+    filled = plane / round_up(plane, vector), target_channels / round_up(target_channels, tile.unit)
+    if line < vector and filled[0] < 1.5 * filled[1]:
         return False
     # Phases side by side need enough products for each output to pay for what they cost beside them.
     products = source_channels * largest(directions)
@@ -96,19 +101,29 @@ def along_lines(
     reach = tuple(high - low for low, high in zip(base.low, base.high, strict=True))
 
     def region(block: Shape) -> int:
-        spans = [(block[axis] - 1) * step[axis] + 1 + reach[axis] for axis in (1, 2)]
-        return block[0] * prod(spans) * step[3] * (block[3] + reach[3] // step[3])
+        planes = (block[1] - 1) * step[1] + 1 + reach[1]
+        y, x = (block[axis] + reach[axis] // step[axis] for axis in (2, 3))
+        return block[0] * planes * step[2] * step[3] * y * x
+
+    def band(block: Shape) -> tuple[int, int]:
+        """Lines that are summed together, and what their sums take."""
+        lines = min(phase_block // x_phases or 1, base.phase_count[2]) * min(phase_block, x_phases)
+        pitch = block[3] + reach[3] // step[3]
+        most = BAND_BYTES // (tile.itemsize * lines * target_channels * pitch)
+        height = even(block[2], max(1, most))
+        return height, lines * target_channels * round_up(height * pitch, vector)
 
     def sums(block: Shape) -> int:
-        """Sums of a line, or if not all channels can be packed at a time, of all lines."""
-        lines = 1 if depth == source_channels else prod(block[:3]) * ceil_div(phase_block, x_phases)
-        return lines * min(phase_block, x_phases) * target_channels * round_up(block[3], vector)
+        """Sums of a band, or if not all channels can be packed at a time, of all bands."""
+        height, size = band(block)
+        bands = block[0] * block[1] * base.phase_count[1] * ceil_div(block[2], height)
+        return size * (1 if depth == source_channels else bands)
 
     def fitting(size_bytes: int) -> Shape:
         most = 8192
         while True:
             block = rows_and_line(size, most, 512 if prod(size[1:3]) > 1 else 2048)
-            if (region(block) * depth + sums(block)) * tile.itemsize <= size_bytes or most <= 4 * vector:
+            if (region(block) * depth + sums(block)) * tile.itemsize <= size_bytes or most <= vector:
                 return block
             most //= 2
 
@@ -143,6 +158,7 @@ def along_lines(
         phases=(phases, phase_block, phase_blocks),
         channel_blocks=(1, 1, depth, 0),
         offsets=(line, sums_offset, lists_offset, weights_offset),
+        sums_steps=(band(block)[0], 0, 0),
         along_lines=True,
     )
 
