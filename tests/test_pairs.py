@@ -153,7 +153,7 @@ def watch(patch, dtype=FLOAT):
         patch.setattr(module, "pairs", watched("pairs", module.pairs))
     functions = {
         name: watched(name, getattr(arithmetic, name))
-        for name in ("correlate", "weight_gradient", "pair_gradient", "columns_gradient")
+        for name in ("correlate", "weight_gradient", "pair_gradient", "columns_gradient", "lines_gradient")
     }
     patch.setitem(kernels.ARITHMETIC, dtype.name, arithmetic._replace(**functions))
     return calls

@@ -21,7 +21,8 @@ engine.pyx              the loops, compiled once per instruction set (portable, 
   columns.pxi             the same for few pixels, whose weight is taken as it lies
   karatsuba_gradient.pxi  weight gradients with taps in pairs
   columns_gradient.pxi    weight gradients as one product of all taps
-  weight_gradient.pxi     weight gradients tap by tap: complex numbers, few or single channels, infinities
+  lines_gradient.pxi      the same along lines of pixels, for few channels
+  weight_gradient.pxi     weight gradients tap by tap: complex numbers, channels across groups, infinities
 tile.h, tile_body.h     the register tile
 karatsuba.h, _body.h    what pairs need beside it
 lines.h, _body.h        weighted sums of lines, or of pixels
@@ -433,7 +434,7 @@ class WeightGradient:
 
     def _ways(self) -> Iterator[tuple[str, tuple[Any, int, int]]]:
         # The last one does not multiply what is not there, and so can do with infinities.
-        for way in ("pair_gradient", "columns_gradient", "weight_gradient"):
+        for way in ("pair_gradient", "lines_gradient", "columns_gradient", "weight_gradient"):
             found = _weight_gradient_plan(*self._shapes, way)
             if found is not None:
                 yield way, found

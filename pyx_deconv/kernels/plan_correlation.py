@@ -57,7 +57,8 @@ class CorrelationFields:
     in_place: bool
     along_lines: bool
     across: bool  # whether the tile has pixels in its lanes
-    sums_steps: tuple[int, int, int]  # there, from one line, plane, channel of sums to the next
+    # there, from one line, plane, channel of sums to the next; along lines: how many are summed together
+    sums_steps: tuple[int, int, int]
     pixels_first: bool  # whether the next task has other pixels, with the same weights
     streams: bool  # whether the target is larger than the caches
     group_lanes: int  # target channels of a group where vectors run across groups, else 0
@@ -93,11 +94,9 @@ def in_long_rows(directions: tuple[Direction, ...], groups: int, source_channels
     return source_channels > 16 or (groups == 1 and source_channels * taps >= plan.LONG_ROW)
 
 
-def products(directions: tuple[Direction, ...], vector: int = 1) -> int:
-    """How many taps the outputs of one channel have, if lines of them are filled up to whole vectors."""
-    *rest, x = directions
-    planes = prod(sum(len(phase.taps) * phase.outputs for phase in direction.phases) for direction in rest)
-    return planes * sum(len(phase.taps) * round_up(phase.outputs, vector) for phase in x.phases)
+def products(directions: tuple[Direction, ...]) -> int:
+    """How many taps the outputs of one channel have."""
+    return prod(sum(len(phase.taps) * phase.outputs for phase in each.phases) for each in directions)
 
 
 def outputs_of(directions: tuple[Direction, ...]) -> int:
