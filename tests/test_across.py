@@ -188,16 +188,3 @@ def test_it_is_chosen_for_few_target_channels(size, weight, stride, expected):
             possible = layout == "channels_first" or dtype == np.float32
             if layout == "channels_first" or weight[1] == 1 or not (expected and possible):
                 assert (chosen[-1:] == [True]) == (expected and possible)
-
-
-@pytest.mark.parametrize(("size", "channels"), [(90, 24), (20, 256)])
-def test_it_is_chosen_where_phases_would_be_stored_one_by_one(size, channels):
-    """Unless so many products are stored at a time that this takes no time."""
-    tile = kernels.ARITHMETIC["float32"].tile
-    with plans.new_plans() as patch:
-        chosen, choose = [], plan_across.across_pixels
-        patch.setattr(plan_across, "across_pixels", lambda *a: chosen.append(choose(*a)) or chosen[-1])
-        call, _ = made((size, size), (channels, 12, 4, 4), {"stride": 2, "padding": 1}, batch=1)
-        call.forward(pxd)
-    # Where 12 channels fill panels, phases are not side by side.
-    assert chosen == [12 % tile.unit > 0 and channels == 24]

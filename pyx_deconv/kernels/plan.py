@@ -29,12 +29,13 @@ PARTIAL_BYTES = 8 * 1024 * 1024  # copies of a weight gradient that are summed a
 POINT_PRODUCTS = 30  # that take as long as adding up one point of an output, where outputs are in pairs
 LEFT_BY_PAIRS = (0.7, 0.8)  # most products of a weight gradient that pairs may leave: maps packed, in place
 # How many multiplications take as long as something else, in a correlation with few channels:
-PACKED = 10  # to pack a pixel
-STORED = 20  # to store one whose channels have to be put in order
+PACKED = 7  # to pack a pixel
+SEPARATED = 15  # along lines, with a stride
+STORED = 10  # to store one whose channels have to be put in order
 STORED_IN_PLACE = 6
 STORED_IN_TURN = 45  # one by one, where phases are side by side
 STORED_ACROSS = 15
-PIXEL_OF_TILE = 300  # to look up what a row of the tile meets
+PIXEL_OF_TILE = 200  # to look up what a row of the tile meets
 PIXEL_ACROSS = 40
 BAND_OF_SUMS = 1200
 TASKS = 32  # enough to keep many threads busy; more only adds overhead

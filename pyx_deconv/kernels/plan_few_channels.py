@@ -50,8 +50,8 @@ def lines_cost(
     height = min(y.outputs, band_height(len(y.phases) * len(x.phases) * target_channels * pitch, tile))
     width = round_up((height - 1) * pitch + line, tile.lanes // 2) / height * ceil_div(x.outputs, line)
     bands = outputs_of((z,)) * sum(ceil_div(phase.outputs, height) for phase in y.phases) * len(x.phases)
-    # A tenth slower than the tile; fewer rows than there can be wait for the pixels that they share.
-    rows = 1.1 * (target_channels + (target_channels % ROWS > 0))
+    # A fifth slower than the tile; fewer rows than there can be wait for the pixels that they share.
+    rows = 1.2 * (target_channels + (target_channels % ROWS > 0))
     region = FAR_BYTES // (tile.itemsize * min(source_channels, CHANNELS))
     packed = packed_pixels(
         directions,
@@ -63,7 +63,7 @@ def lines_cost(
     )
     return (
         products((z, y)) * sum(len(phase.taps) for phase in x.phases) * width * source_channels * rows
-        + plan.PACKED * packed * source_channels
+        + (plan.PACKED if x.source_step == 1 else plan.SEPARATED) * packed * source_channels
         + plan.STORED_IN_PLACE * outputs_of(directions) * target_channels
         + plan.BAND_OF_SUMS * bands * ceil_div(x.outputs, line) * ceil_div(target_channels, ROWS)
     )
