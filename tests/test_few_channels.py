@@ -76,9 +76,32 @@ def test_across_groups_is_chosen(name, transposed):
         assert ways(layer(name, "channels_last", transposed=transposed)) == ["across_groups"]
 
 
-@pytest.mark.parametrize("name", [name for name in LAYERS if name.startswith(("depthwise", "one"))])
-def test_along_lines_is_chosen(name):
-    assert ways(layer(name, "channels_first")) == ["along_lines"]
+@pytest.mark.parametrize("transposed", [True, False])
+@pytest.mark.parametrize(
+    ("size", "weight", "settings"),
+    [
+        ((19, 200), (1, 1, 5, 5), {"stride": 2, "padding": 2}),
+        ((40, 40), (4, 1, 3, 3), {"padding": 1, "groups": 4}),
+        ((64, 64), (3, 3, 3, 3), {"padding": 1}),
+        ((200,), (2, 2, 6), {"stride": 3}),
+    ],
+)
+def test_along_lines_is_chosen(size, weight, settings, transposed):
+    assert ways(test_ways.made(size, weight, settings, transposed=transposed)[0]) == ["along_lines"]
+
+
+@pytest.mark.parametrize(
+    ("size", "weight", "settings"),
+    [
+        ((60, 60), (32, 1, 6, 6), {"stride": 2, "padding": 2}),
+        ((40, 40), (64, 64, 3, 3), {"padding": 1}),
+        ((16,), (1, 16, 256), {"stride": 64}),
+    ],
+)
+def test_along_lines_is_not_chosen(size, weight, settings):
+    """Where products are many the tile is faster, and a task cannot list any number of lines."""
+    for data_format in test_ways.BOTH:
+        assert ways(test_ways.made(size, weight, settings | {"data_format": data_format})[0]) == []
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)

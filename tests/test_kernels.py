@@ -187,7 +187,12 @@ def test_the_build_is_what_its_switches_asked_for():
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize(
     ("dtype", "way"),
-    [("float32", "pair_gradient"), ("float64", "columns_gradient"), ("complex64", "weight_gradient")],
+    [
+        ("float32", "pair_gradient"),
+        ("float64", "columns_gradient"),
+        ("complex64", "weight_gradient"),
+        ("complex128", "lines_gradient"),
+    ],
 )
 def test_bounds_checks_see_a_workspace_that_is_too_small(monkeypatch, dtype, way, threads):
     arithmetic = kernels.ARITHMETIC[dtype]
@@ -201,8 +206,9 @@ def test_bounds_checks_see_a_workspace_that_is_too_small(monkeypatch, dtype, way
 
     functions = {name: too_small(getattr(arithmetic, name)) for name in ("correlate", way)}
     monkeypatch.setitem(kernels.ARITHMETIC, dtype, arithmetic._replace(**functions))
-    x, weight = np.ones((4, 64, 32, 32), dtype), np.ones((64, 64, 3, 3), dtype)
-    fine = 3 if way == "columns_gradient" else 64  # the channels that it is for
+    # the channels that it is for
+    coarse, fine = {"columns_gradient": (64, 3), "lines_gradient": (1, 1)}.get(way, (64, 64))
+    x, weight = np.ones((4, coarse, 32, 32), dtype), np.ones((coarse, 64, 3, 3), dtype)
     g = np.ones((4, fine, 65, 65), dtype)
     with pxd.num_threads(threads):
         with pytest.raises(IndexError, match="Out of bounds"):
@@ -241,7 +247,7 @@ def test_scratch_memory_is_bounded(layer, in_place, dtype):
         for other, contiguous, finite in itertools.product((True, False), repeat=3)
     ]
     weight_bytes = coarse * fine // groups * np.prod(kernel) * np.dtype(dtype).itemsize
-    for way in ("pair_gradient", "columns_gradient", "weight_gradient"):
+    for way in ("pair_gradient", "lines_gradient", "columns_gradient", "weight_gradient"):
         found = kernels._weight_gradient_plan(
             axes, batch, groups, coarse, fine, (in_place, in_place), dtype, way
         )

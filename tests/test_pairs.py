@@ -153,7 +153,7 @@ def watch(patch, dtype=FLOAT):
         patch.setattr(module, "pairs", watched("pairs", module.pairs))
     functions = {
         name: watched(name, getattr(arithmetic, name))
-        for name in ("correlate", "weight_gradient", "pair_gradient", "columns_gradient")
+        for name in ("correlate", "weight_gradient", "pair_gradient", "columns_gradient", "lines_gradient")
     }
     patch.setitem(kernels.ARITHMETIC, dtype.name, arithmetic._replace(**functions))
     return calls
@@ -186,7 +186,7 @@ def test_the_layers_are_computed_in_pairs(name, transposed, dtype):
     decided = [done for what, _, done in calls if what == "pairs"]
     assert set(decided) == {pairs}
     if dtype in IN_PAIRS:
-        assert len(decided) == 3
+        assert len(decided) >= 3
         assert calls[-1][::2] == ("pair_gradient", True), "the gradient of the weight was not computed anew"
     else:
         assert "pair_gradient" not in [what for what, _, _ in calls]
@@ -321,7 +321,7 @@ def test_ones_beside_a_bright_pixel_are_exact(kernel, fine):
         without = pxd.conv_transpose(x, weight, stride=stride)
         x[0, :, 12, 12] = 1e9
         y = pxd.conv_transpose(x, weight, stride=stride)
-    paired = [done for what, _, done in calls if what == "pairs"] == [(False, True, True)]
+    paired = {done for what, _, done in calls if what == "pairs"} == {(False, True, True)}
     assert paired == (fine == 32), "a bright phase would hide what a dim one beside it loses"
     met = 12 * stride + np.delete(np.arange(kernel), stride)
     y[:, :, met[:, None], met] = without[:, :, met[:, None], met]

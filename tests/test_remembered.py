@@ -296,7 +296,14 @@ def test_kernels_see_aligned_arrays(monkeypatch):
 
         return compute_aligned
 
-    names = ("correlate", "pack_weight", "pair_gradient", "columns_gradient", "weight_gradient")
+    names = (
+        "correlate",
+        "pack_weight",
+        "pair_gradient",
+        "lines_gradient",
+        "columns_gradient",
+        "weight_gradient",
+    )
     patched = {name: watched(getattr(arithmetic, name)) for name in names}
     monkeypatch.setitem(kernels.ARITHMETIC, "float32", arithmetic._replace(**patched))
     for name in ("x", "weight", "bias"):

@@ -74,7 +74,7 @@ FANS = {
     "groups": ((20, 17), (48, 3, 4, 4), {"stride": 2, "padding": 1, "groups": 3}),
     "more outputs than there are": ((6, 7), (16, 3, 4, 4), {"stride": 2, "output_padding": 1}),
     "deeper borders than the stride": ((9, 9), (16, 3, 4, 4), {"stride": 2, "padding": ((3, 4), (5, 2))}),
-    "volume, 3 outputs": ((5, 4, 3), (18, 3, 2, 2, 2), {"stride": 2}),
+    "volume, 3 outputs": ((5, 4, 3), (40, 3, 2, 2, 2), {"stride": 2}),
     "volume, 1 output": ((3, 5, 4), (16, 1, 4, 2, 4), {"stride": 2, "padding": ((1, 2), (0, 0), (2, 1))}),
     "phases in pairs": ((17, 19), (40, 9, 4, 4), {"stride": 2, "padding": 1}),
 }
@@ -97,9 +97,9 @@ def forced_fans():
         )
 
     with plans.new_plans() as patch:
-        for module in (plan_correlation, plan_few_channels):
-            patch.setattr(module, "fans", every)
-        patch.setattr(plan_few_channels, "PRODUCTS", 0)
+        patch.setattr(plan_correlation, "fans", every)
+        patch.setattr(plan_few_channels, "few_channels", lambda *_: False)
+        patch.setattr(plan_across, "across_pixels", lambda *_: False)
         yield sizes
 
 
@@ -131,6 +131,7 @@ def test_phases_side_by_side_are_chosen(name, data_format):
     """Where vectors of any width are filled better, if it is channels that fill them."""
     size, weight, settings = FANS[name]
     with plans.new_plans() as patch:
+        patch.setattr(plan_few_channels, "few_channels", lambda *_: False)
         patch.setattr(plan_across, "across_pixels", lambda *_: False)
         sizes = watch_fans(patch)
         made(size, weight, settings | {"data_format": data_format})[0].forward(pxd)
@@ -256,7 +257,7 @@ def watch_gradients(patch, dtype=FLOAT):
 
         return call
 
-    ways = ("pair_gradient", "columns_gradient", "weight_gradient")
+    ways = ("pair_gradient", "lines_gradient", "columns_gradient", "weight_gradient")
     functions = {way: watched(way, getattr(arithmetic, way)) for way in ways}
     patch.setitem(kernels.ARITHMETIC, dtype.name, arithmetic._replace(**functions))
     return calls
@@ -367,7 +368,9 @@ def test_any_call_with_columns(call, layout):
         ((16, 19, 3, 3), 1, BOTH[1], "columns_gradient"),
         ((64, 64, 2, 2), 1, BOTH[0], "columns_gradient"),
         ((2, 64, 4, 4), 1, BOTH[1], "weight_gradient"),
-        ((1, 1, 5, 5), 1, BOTH[0], "weight_gradient"),
+        ((1, 1, 5, 5), 1, BOTH[0], "lines_gradient"),
+        ((64, 1, 4, 4), 64, BOTH[0], "lines_gradient"),
+        ((32, 2, 3, 3), 16, BOTH[0], "lines_gradient"),
         ((64, 1, 4, 4), 64, BOTH[1], "weight_gradient"),
     ],
 )

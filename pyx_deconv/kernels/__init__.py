@@ -21,7 +21,8 @@ engine.pyx              the loops, compiled once per instruction set (portable, 
   columns.pxi             the same for few pixels, whose weight is taken as it lies
   karatsuba_gradient.pxi  weight gradients with taps in pairs
   columns_gradient.pxi    weight gradients as one product of all taps
-  weight_gradient.pxi     weight gradients tap by tap: complex numbers, few or single channels, infinities
+  lines_gradient.pxi      the same along lines of pixels, for few channels
+  weight_gradient.pxi     weight gradients tap by tap: complex numbers, channels across groups, infinities
 tile.h, tile_body.h     the register tile
 karatsuba.h, _body.h    what pairs need beside it
 lines.h, _body.h        weighted sums of lines, or of pixels
@@ -150,29 +151,31 @@ def _correlation_plan(
     channels = source_channels // groups * parts, target_channels // groups * parts
     shapes = directions, batch, groups, parts, *channels
     in_memory = arithmetic.real == arithmetic.stored
-    if side_by_side[1] and plan_few_channels.small_groups(directions, groups, *channels, arithmetic.tile):
-        fields = plan_few_channels.across_groups(*shapes, in_memory and side_by_side[0], arithmetic.tile)
-    elif finite and plan_few_channels.few_channels(directions, *channels, arithmetic.tile):
-        fields = plan_few_channels.along_lines(*shapes, arithmetic.tile)
-    elif (
+    readable = in_memory and (side_by_side[0] or (source_channels == 1 and lines_contiguous[0]))
+    in_place = (
+        readable and plan_correlation.in_long_rows(directions, groups, source_channels // groups),
+        in_memory and side_by_side[1],
+    )
+    # Whether lines of pixels can be loaded and stored whole, or transposed.
+    across = (
         finite
         and parts == 1
         and all(
             lines or (in_memory and last) for lines, last in zip(lines_contiguous, side_by_side, strict=True)
         )
-        and plan_across.across_pixels(
-            directions, batch, *channels, lines_contiguous.count(False), arithmetic.tile
-        )
+    )
+    if side_by_side[1] and plan_few_channels.small_groups(directions, groups, *channels, arithmetic.tile):
+        fields = plan_few_channels.across_groups(*shapes, in_memory and side_by_side[0], arithmetic.tile)
+    elif finite and plan_few_channels.few_channels(
+        directions, batch, groups, parts, *channels, in_place, across, arithmetic.tile
+    ):
+        fields = plan_few_channels.along_lines(*shapes, arithmetic.tile)
+    elif across and plan_across.across_pixels(
+        directions, batch, groups, *channels, in_place, arithmetic.tile
     ):
         fields = plan_across.across(directions, batch, groups, *channels, arithmetic.tile)
     else:
-        readable = in_memory and (side_by_side[0] or (source_channels == 1 and lines_contiguous[0]))
-        fields = plan_correlation.correlation(
-            *shapes,
-            readable and plan_correlation.in_long_rows(directions, groups, source_channels // groups),
-            in_memory and side_by_side[1],
-            arithmetic.tile,
-        )
+        fields = plan_correlation.correlation(*shapes, *in_place, arithmetic.tile)
     return (
         engine.CorrelationPlan(fields),
         fields.packing(),
@@ -431,7 +434,7 @@ class WeightGradient:
 
     def _ways(self) -> Iterator[tuple[str, tuple[Any, int, int]]]:
         # The last one does not multiply what is not there, and so can do with infinities.
-        for way in ("pair_gradient", "columns_gradient", "weight_gradient"):
+        for way in ("pair_gradient", "lines_gradient", "columns_gradient", "weight_gradient"):
             found = _weight_gradient_plan(*self._shapes, way)
             if found is not None:
                 yield way, found

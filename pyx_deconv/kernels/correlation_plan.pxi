@@ -29,7 +29,7 @@ cdef class CorrelationPlan:
     cdef readonly bint across          # computed by across.pxi
     cdef bint pixels_first             # the next task has other pixels, with the same weights
     cdef bint streams                  # the target is larger than the caches
-    cdef Py_ssize_t line, plane, row   # there, from one line, plane, channel of sums to the next
+    cdef Py_ssize_t line, plane, row   # there, from one line, plane, channel of sums to the next; or lines of a band
     cdef readonly Py_ssize_t group_lanes    # computed by groups.pxi: target channels of a group; else 0
     cdef Py_ssize_t zeros
     cdef readonly Py_ssize_t tasks, work_size, packed_size

@@ -51,6 +51,7 @@ class Arithmetic(NamedTuple):
     weight_gradient: Callable[..., None]
     pair_gradient: Callable[..., bool]
     columns_gradient: Callable[..., bool]
+    lines_gradient: Callable[..., bool]
     sum_chunks: Callable[..., None]
 
 
@@ -87,6 +88,7 @@ def _arithmetic(engine: ModuleType, name: str) -> Arithmetic:
         engine.weight_gradient[f"{c_name}|{c_real}"],
         engine.pair_gradient[f"{c_name}|{c_real}"],
         engine.columns_gradient[f"{c_name}|{c_real}"],
+        engine.lines_gradient[f"{c_name}|{c_real}"],
         engine.sum_chunks[f"{c_real}|{c_name}"],
     )
 

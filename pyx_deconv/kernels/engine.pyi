@@ -8,6 +8,7 @@ from .plan_correlation import CorrelationFields
 from .plan_weight_gradient import (
     ColumnsGradientFields,
     GradientFields,
+    LinesGradientFields,
     PairGradientFields,
     WeightGradientFields,
 )
@@ -64,6 +65,9 @@ class PairGradientPlan(GradientPlan):
 class ColumnsGradientPlan(GradientPlan):
     def __init__(self, fields: ColumnsGradientFields) -> None: ...
 
+class LinesGradientPlan(GradientPlan):
+    def __init__(self, fields: LinesGradientFields) -> None: ...
+
 pack_weight: Fused
 correlate: Fused
 scatter_columns: Fused
@@ -71,6 +75,7 @@ gather_columns: Fused
 weight_gradient: Fused
 pair_gradient: Fused
 columns_gradient: Fused
+lines_gradient: Fused
 sum_chunks: Fused
 
 def openmp_version() -> int: ...

@@ -16,9 +16,9 @@ outputs of that phase, step = s, source_step = 1); a convolution is one (step = 
 everything below is real arithmetic. Channels are counted in parts: channel 2*c + 1 is the imaginary part of c.
 
 Both have ways of their own for pairs of neighbouring outputs or taps, with fewer multiplications (``karatsuba.pxi``,
-``karatsuba_gradient.pxi``), for few channels (``lines.pxi``, ``groups.pxi``, ``columns_gradient.pxi``), and
-``correlate`` for pixels in the lanes of the tile (``across.pxi``) and for few pixels with a large weight
-(``columns.pxi``).
+``karatsuba_gradient.pxi``), for few channels (``lines.pxi``, ``groups.pxi``, ``columns_gradient.pxi``,
+``lines_gradient.pxi``), and ``correlate`` for pixels in the lanes of the tile (``across.pxi``) and for few pixels with
+a large weight (``columns.pxi``).
 
 The tile takes pointers. Wherever one is handed over, the end of what it may touch is looked up as well (``end``,
 otherwise unused), so that a build with bounds checks sees it.
@@ -70,10 +70,10 @@ cdef extern from "transpose.h" nogil:
                             float *target, const Py_ssize_t *place, Py_ssize_t target_step, Py_ssize_t ahead)
     void transpose_to_double(const double *source, Py_ssize_t source_step, Py_ssize_t rows, Py_ssize_t columns,
                              double *target, const Py_ssize_t *place, Py_ssize_t target_step, Py_ssize_t ahead)
-    void transpose_rows_float(const float **rows, Py_ssize_t count, Py_ssize_t columns, float *target,
-                              Py_ssize_t target_step)
-    void transpose_rows_double(const double **rows, Py_ssize_t count, Py_ssize_t columns, double *target,
-                               Py_ssize_t target_step)
+    void transpose_rows_float(const float **rows, Py_ssize_t count, Py_ssize_t columns, const float *shift,
+                              float *target, Py_ssize_t target_step)
+    void transpose_rows_double(const double **rows, Py_ssize_t count, Py_ssize_t columns, const double *shift,
+                               double *target, Py_ssize_t target_step)
     void interleave_float(Py_ssize_t count, const float *lines, Py_ssize_t line_step, Py_ssize_t width, float shift,
                           float *target)
     void interleave_double(Py_ssize_t count, const double *lines, Py_ssize_t line_step, Py_ssize_t width, double shift,
@@ -135,15 +135,22 @@ cdef extern from "lines.h" nogil:
     void add_groups_double(Py_ssize_t count, const double **pixels, Py_ssize_t pixel_step, const double **weights,
                            Py_ssize_t width, Py_ssize_t channels, const double *bias, double *target,
                            Py_ssize_t target_step)
-    void join_float(Py_ssize_t count, const float *lines, Py_ssize_t line_step, Py_ssize_t width, float shift,
-                    float *target)
-    void join_double(Py_ssize_t count, const double *lines, Py_ssize_t line_step, Py_ssize_t width, double shift,
-                     double *target)
-    void separate_float(Py_ssize_t count, const float *source, Py_ssize_t width, float *lines, Py_ssize_t line_step)
-    void separate_double(Py_ssize_t count, const double *source, Py_ssize_t width, double *lines,
-                         Py_ssize_t line_step)
-    float dot_lines_float(Py_ssize_t count, const float **x, const float **y, Py_ssize_t width)
-    double dot_lines_double(Py_ssize_t count, const double **x, const double **y, Py_ssize_t width)
+    void join_float(Py_ssize_t count, const float *sums, Py_ssize_t sums_step, Py_ssize_t width, float shift,
+                    float *target, Py_ssize_t lines, Py_ssize_t pitch, Py_ssize_t target_step)
+    void join_double(Py_ssize_t count, const double *sums, Py_ssize_t sums_step, Py_ssize_t width, double shift,
+                     double *target, Py_ssize_t lines, Py_ssize_t pitch, Py_ssize_t target_step)
+    void separate_float(Py_ssize_t count, const float *source, Py_ssize_t height, Py_ssize_t source_step,
+                        Py_ssize_t start, const Py_ssize_t *first, const Py_ssize_t *last, Py_ssize_t left,
+                        Py_ssize_t right, Py_ssize_t width, float *lines, Py_ssize_t line_step)
+    void separate_double(Py_ssize_t count, const double *source, Py_ssize_t height, Py_ssize_t source_step,
+                         Py_ssize_t start, const Py_ssize_t *first, const Py_ssize_t *last, Py_ssize_t left,
+                         Py_ssize_t right, Py_ssize_t width, double *lines, Py_ssize_t line_step)
+    void dot_taps_float(Py_ssize_t taps, const float *x, const float *y, const Py_ssize_t *offsets, Py_ssize_t size,
+                        float *sums)
+    float sum_lanes_float(const float *lanes)
+    void dot_taps_double(Py_ssize_t taps, const double *x, const double *y, const Py_ssize_t *offsets, Py_ssize_t size,
+                         double *sums)
+    double sum_lanes_double(const double *lanes)
     void dot_pixels_float(Py_ssize_t count, const float *x, Py_ssize_t x_step, const float *y, Py_ssize_t y_step,
                           Py_ssize_t width, float *sums)
     void dot_pixels_double(Py_ssize_t count, const double *x, Py_ssize_t x_step, const double *y, Py_ssize_t y_step,
@@ -175,7 +182,7 @@ cdef enum:
     MAX_ROWS = 16       # at least TILE_ROWS
     MAX_SEGMENTS = 64   # taps or lines gathered before the tile is called: the pointers stay in L1
     MAX_COLUMNS = 1024   # of a task: taps and channels of the fine map (plan.COLUMNS)
-    MAX_TAPS = 512      # of a task, for pairs of taps (plan.TAPS)
+    MAX_TAPS = 512      # of a task, for pairs of taps, and along lines (plan.TAPS)
     TURNED = 32         # channels and pixels that are transposed at a time on their way out
     MAX_TOGETHER = 8    # phases whose outputs are stored side by side
     STREAMED = 1024     # elements that are assembled before they are streamed
@@ -266,12 +273,12 @@ cdef inline void transpose_to(const real_t *source, Py_ssize_t source_step, Py_s
         transpose_to_double(source, source_step, rows, columns, target, place, target_step, ahead)
 
 
-cdef inline void transpose_rows(const real_t **rows, Py_ssize_t count, Py_ssize_t columns, real_t *target,
-                                Py_ssize_t target_step) noexcept nogil:
+cdef inline void transpose_rows(const real_t **rows, Py_ssize_t count, Py_ssize_t columns, const real_t *shift,
+                                real_t *target, Py_ssize_t target_step) noexcept nogil:
     if real_t is float:
-        transpose_rows_float(rows, count, columns, target, target_step)
+        transpose_rows_float(rows, count, columns, shift, target, target_step)
     else:
-        transpose_rows_double(rows, count, columns, target, target_step)
+        transpose_rows_double(rows, count, columns, shift, target, target_step)
 
 
 cdef inline void interleave(Py_ssize_t count, const real_t *lines, Py_ssize_t line_step, Py_ssize_t width, real_t shift,
@@ -385,27 +392,36 @@ cdef inline void add_groups(Py_ssize_t count, const real_t **pixels, Py_ssize_t 
         add_groups_double(count, pixels, pixel_step, weights, width, channels, bias, target, target_step)
 
 
-cdef inline void join(Py_ssize_t count, const real_t *lines, Py_ssize_t line_step, Py_ssize_t width, real_t shift,
-                      real_t *target) noexcept nogil:
+cdef inline void join(Py_ssize_t count, const real_t *sums, Py_ssize_t sums_step, Py_ssize_t width, real_t shift,
+                      real_t *target, Py_ssize_t lines, Py_ssize_t pitch, Py_ssize_t target_step) noexcept nogil:
     if real_t is float:
-        join_float(count, lines, line_step, width, shift, target)
+        join_float(count, sums, sums_step, width, shift, target, lines, pitch, target_step)
     else:
-        join_double(count, lines, line_step, width, shift, target)
+        join_double(count, sums, sums_step, width, shift, target, lines, pitch, target_step)
 
 
-cdef inline void separate(Py_ssize_t count, const real_t *source, Py_ssize_t width, real_t *lines,
-                          Py_ssize_t line_step) noexcept nogil:
+cdef inline void separate(Py_ssize_t count, const real_t *source, Py_ssize_t height, Py_ssize_t source_step,
+                          Py_ssize_t start, const Py_ssize_t *first, const Py_ssize_t *last, Py_ssize_t left,
+                          Py_ssize_t right, Py_ssize_t width, real_t *lines, Py_ssize_t line_step) noexcept nogil:
     if real_t is float:
-        separate_float(count, source, width, lines, line_step)
+        separate_float(count, source, height, source_step, start, first, last, left, right, width, lines, line_step)
     else:
-        separate_double(count, source, width, lines, line_step)
+        separate_double(count, source, height, source_step, start, first, last, left, right, width, lines, line_step)
 
 
-cdef inline real_t dot_lines(Py_ssize_t count, const real_t **x, const real_t **y, Py_ssize_t width) noexcept nogil:
+cdef inline void dot_taps(Py_ssize_t taps, const real_t *x, const real_t *y, const Py_ssize_t *offsets,
+                          Py_ssize_t size, real_t *sums) noexcept nogil:
     if real_t is float:
-        return dot_lines_float(count, x, y, width)
+        dot_taps_float(taps, x, y, offsets, size, sums)
     else:
-        return dot_lines_double(count, x, y, width)
+        dot_taps_double(taps, x, y, offsets, size, sums)
+
+
+cdef inline real_t sum_lanes(const real_t *lanes) noexcept nogil:
+    if real_t is float:
+        return sum_lanes_float(lanes)
+    else:
+        return sum_lanes_double(lanes)
 
 
 cdef inline void cut_into_panels(const real_t *row, Py_ssize_t count, Py_ssize_t ahead, real_t *panels,
@@ -474,4 +490,5 @@ include "correlation.pxi"
 include "weight_gradient.pxi"
 include "karatsuba_gradient.pxi"
 include "columns_gradient.pxi"
+include "lines_gradient.pxi"
 include "columns.pxi"

@@ -156,7 +156,7 @@ cdef int store_gradient(PairGradientPlan plan, int taps, const Py_ssize_t *tap, 
                         partial[k + j * all_taps + 2 * t] = work[row + j] + work[row + plan.fine_block + j + 1]
                         partial[k + j * all_taps + 2 * t + 1] = work[row + j + 1] - work[row + plan.fine_block + j]
             if parts == 1:
-                transpose_rows(rows, run, fine_count, &partial[k], all_taps)
+                transpose_rows(rows, run, fine_count, NULL, &partial[k], all_taps)
         first += run
     return finite
 

@@ -1,9 +1,9 @@
 # Correlation with few target channels: along lines of pixels instead of across channels. Part of engine.pyx.
 #
-# The source lies packed as [channel][line of the region][x modulo source_step][x // source_step], so that the
-# pixels that a line of the target meets through one tap follow each other. Zeros stand in beside the source:
-# infinite weights, which would make NaN of them, are left to correlation.pxi. Sums are whole vectors: those behind
-# the end of a line are of whatever lies behind the lines of the source, and never stored.
+# The source lies packed as pack_lines says, so that the pixels that a band, some lines of the target, meets through one
+# tap follow each other, with what lies between the lines. Zeros stand in beside the source: infinite weights, which
+# would make NaN of them, are left to correlation.pxi. Sums are whole vectors: those between the lines and behind the
+# last one are of whatever lies there, and never stored.
 
 
 cdef struct Phases:
@@ -44,33 +44,47 @@ cdef inline Phases phases_of(CorrelationPlan plan, Py_ssize_t first, const Box *
 cdef int list_lines(CorrelationPlan plan, Py_ssize_t first_phase, Py_ssize_t phases, const Box *region,
                     Py_ssize_t group, Py_ssize_t channel, Py_ssize_t depth, const real_t[::1] packed,
                     real_t[::1] work, Py_ssize_t *starts) except -1 nogil:
-    # What a line of the target sums: where lines of the source lie, seen from the first that it reaches, at
+    # What a band of the target sums: where lines of the source lie, seen from the first that it reaches, at
     # values_offset; their weights, for one target channel after the other, at products_offset. Those of a phase begin
     # at starts[phase].
-    cdef Py_ssize_t step = plan.source_step[3], line_size = region.size[3] * step
-    cdef Py_ssize_t channel_size = region.size[0] * region.size[1] * region.size[2] * line_size
+    cdef Py_ssize_t step = plan.source_step[3], lines_step = plan.source_step[2]
+    cdef Py_ssize_t remainder = region.size[2] * region.size[3], plane = remainder * lines_step * step
+    cdef Py_ssize_t channel_size = region.size[0] * region.size[1] * plane
     cdef Py_ssize_t panel = plan.slots * plan.source_channels, total = plan.slots * plan.depth_block
-    cdef Py_ssize_t i, tz, ty, tx, c, m, shift, count = 0
+    cdef Py_ssize_t i, tz, ty, tx, c, m, shift, lines_shift, line, run, size, first, count = 0
     cdef Py_ssize_t index[4]
     cdef Py_ssize_t *offsets = <Py_ssize_t *>&work[plan.values_offset]
+    cdef real_t *weights = &work[plan.products_offset]
+    cdef const real_t *row
     cdef const real_t *end
     for i in range(phases):
         starts[i] = count
         unravel(first_phase + i, plan.phase_count, index)
         for tz in range(plan.phase_z[index[1], 2], plan.phase_z[index[1], 3]):
             for ty in range(plan.phase_y[index[2], 2], plan.phase_y[index[2], 3]):
-                for tx in range(plan.phase_x[index[3], 2], plan.phase_x[index[3], 3]):
-                    for c in range(depth):
+                lines_shift = plan.tap_y[ty, 0] - plan.low[2]
+                tx = plan.phase_x[index[3], 2]
+                # The weights of all channels and of the taps along x follow each other.
+                run = plan.phase_x[index[3], 3] - tx if depth == plan.source_channels else 1
+                size = run * depth
+                while tx < plan.phase_x[index[3], 3]:
+                    end = &work[plan.values_offset + (count + size) * (sizeof(Py_ssize_t) // sizeof(real_t)) - 1]
+                    first = slot_of(plan, tz, ty, tx) * plan.source_channels + channel
+                    for m in range(plan.target_channels):
+                        row = &packed[(group * plan.target_channels + m) * panel + first + size - 1]
+                        row = &packed[(group * plan.target_channels + m) * panel + first]
+                        end = &work[plan.products_offset + m * total + count + size - 1]
+                        for c in range(size):
+                            weights[m * total + count + c] = row[c]
+                    for tx in range(tx, tx + run):
                         shift = plan.tap_x[tx, 0] - plan.low[3]
-                        end = &work[plan.values_offset + (count + 1) * (sizeof(Py_ssize_t) // sizeof(real_t)) - 1]
-                        offsets[count] = (((plan.tap_z[tz, 0] - plan.low[1]) * region.size[2]
-                                           + plan.tap_y[ty, 0] - plan.low[2]) * line_size
-                                          + shift % step * region.size[3] + shift // step + c * channel_size)
-                        for m in range(plan.target_channels):
-                            work[plan.products_offset + m * total + count] = packed[
-                                (group * plan.target_channels + m) * panel
-                                + slot_of(plan, tz, ty, tx) * plan.source_channels + channel + c]
-                        count += 1
+                        line = ((plan.tap_z[tz, 0] - plan.low[1]) * plane
+                                + (lines_shift % lines_step * step + shift % step) * remainder
+                                + lines_shift // lines_step * region.size[3] + shift // step)
+                        for c in range(depth):
+                            offsets[count + c] = line + c * channel_size
+                        count += depth
+                    tx += 1
     starts[phases] = count
     return 0
 
@@ -84,13 +98,16 @@ cdef int store_outputs(const real_t *sums, real_t shift, Py_ssize_t count, store
     return 0
 
 
-cdef inline int store_line(CorrelationPlan plan, const Phases *phases, real_t[::1] work, Py_ssize_t sums,
-                           Py_ssize_t pitch, real_t shift, Py_ssize_t m, Py_ssize_t n, Py_ssize_t z, Py_ssize_t y,
-                           stored_t[:, :, :, :, :, :] target) except -1 nogil:
-    # A line of the target = sums + shift. Phases that follow each other are interleaved, up to the end of the last one,
-    # which can be shorter.
-    cdef Py_ssize_t bits = plan.parts - 1, together = phases.together, p = 0, k, rest, common
+cdef int store_lines(CorrelationPlan plan, const Phases *phases, real_t[::1] work, Py_ssize_t sums, Py_ssize_t size,
+                     Py_ssize_t lines, Py_ssize_t pitch, real_t shift, Py_ssize_t m, Py_ssize_t n, Py_ssize_t z,
+                     Py_ssize_t y, stored_t[:, :, :, :, :, :] target) except -1 nogil:
+    # Lines of the target from y on = sums + shift. Those of a phase lie a pitch apart, those of the next one a size.
+    # Phases that follow each other are interleaved, up to the end of the last one, which can be shorter.
+    cdef Py_ssize_t bits = plan.parts - 1, together = phases.together, p = 0, k, i, rest, common
     cdef Py_ssize_t step = target.strides[4] // <Py_ssize_t>sizeof(stored_t)
+    cdef Py_ssize_t line_step = target.strides[3] // <Py_ssize_t>sizeof(stored_t) * plan.target_step[2]
+    cdef Py_ssize_t last_y = y + (lines - 1) * plan.target_step[2]
+    cdef bint direct = (stored_t is float or stored_t is double) and step * phases.step == 1
     cdef stored_t *pixel
     cdef const stored_t *last
     cdef const real_t *end
@@ -98,27 +115,31 @@ cdef inline int store_line(CorrelationPlan plan, const Phases *phases, real_t[::
         common = phases.width[p + together - 1]
         if common > 0:
             pixel = &target[n, m >> bits, z, y, phases.first[p], m & bits]
-            last = &target[n, m >> bits, z, y, phases.first[p] + (together * common - 1) * phases.step, m & bits]
-            end = &work[sums + (p + together - 1) * pitch + common - 1]
-            if (stored_t is float or stored_t is double) and step * phases.step == 1 and plan.streams:
-                end = &work[together * common - 1]
-                join(together, &work[sums + p * pitch], pitch, common, shift, &work[0])
-                stream(&work[0], together * common * <Py_ssize_t>sizeof(stored_t), pixel)
-            elif (stored_t is float or stored_t is double) and step * phases.step == 1:
-                join(together, &work[sums + p * pitch], pitch, common, shift, <real_t *>pixel)
-            elif together == 1:
-                store_outputs(&work[sums + p * pitch], shift, common, pixel, step * phases.step)
+            last = &target[n, m >> bits, z, last_y, phases.first[p] + (together * common - 1) * phases.step, m & bits]
+            end = &work[sums + (p + together - 1) * size + (lines - 1) * pitch + common - 1]
+            if direct and not plan.streams:
+                join(together, &work[sums + p * size], size, common, shift, <real_t *>pixel, lines, pitch, line_step)
+            elif together == 1 and not direct:
+                for i in range(lines):
+                    store_outputs(&work[sums + p * size + i * pitch], shift, common, pixel + i * line_step,
+                                  step * phases.step)
             else:
                 end = &work[together * common - 1]
-                join(together, &work[sums + p * pitch], pitch, common, shift, &work[0])
-                store_outputs(&work[0], <real_t>0, together * common, pixel, step)
+                for i in range(lines):
+                    join(together, &work[sums + p * size + i * pitch], size, common, shift, &work[0], 1, 0, 0)
+                    if direct:
+                        stream(&work[0], together * common * <Py_ssize_t>sizeof(stored_t), pixel + i * line_step)
+                    else:
+                        store_outputs(&work[0], <real_t>0, together * common, pixel + i * line_step, step)
         for k in range(p, p + together - 1):
             rest = phases.width[k] - common
             if rest > 0:
                 pixel = &target[n, m >> bits, z, y, phases.first[k] + common * plan.target_step[3], m & bits]
-                last = &target[n, m >> bits, z, y, phases.first[k] + (phases.width[k] - 1) * plan.target_step[3],
+                last = &target[n, m >> bits, z, last_y, phases.first[k] + (phases.width[k] - 1) * plan.target_step[3],
                                m & bits]
-                store_outputs(&work[sums + k * pitch + common], shift, rest, pixel, step * plan.target_step[3])
+                for i in range(lines):
+                    store_outputs(&work[sums + k * size + i * pitch + common], shift, rest, pixel + i * line_step,
+                                  step * plan.target_step[3])
         p += together
     return 0
 
@@ -127,41 +148,60 @@ cdef int correlate_lines(CorrelationPlan plan, const Phases *phases, const Py_ss
                          const Box *region, Py_ssize_t group, Py_ssize_t channel, Py_ssize_t depth,
                          const real_t[::1] bias, stored_t[:, :, :, :, :, :] target, real_t[::1] work) except -1 nogil:
     # The lines of the target that meet the channels [channel, channel + depth): sums, stored where these are the last.
-    cdef Py_ssize_t pitch = whole_vectors(task.size[3], sizeof(real_t)), channel_size = phases.count * pitch
-    cdef Py_ssize_t line_size = region.size[3] * plan.source_step[3], total = plan.slots * plan.depth_block
-    cdef Py_ssize_t n, z, y, m, p, count, phase_z, phase_y, line, origin, target_z, target_y, sums = plan.sums_offset
+    cdef Py_ssize_t pitch = region.size[3], total = plan.slots * plan.depth_block, sums = plan.sums_offset
+    cdef Py_ssize_t plane = plan.source_step[2] * plan.source_step[3] * region.size[2] * pitch
+    cdef Py_ssize_t n, z, y, i, j, k, m, p, count, line, phase_z, phase_y, first, last, lines, size, channel_size
+    cdef Py_ssize_t origin, target_z
     cdef const Py_ssize_t *offsets = <const Py_ssize_t *>&work[plan.values_offset]
     cdef const real_t *end
-    cdef bint whole = depth == plan.source_channels, last = channel + depth == plan.source_channels
-    for n in range(task.size[0]):
-        for z in range(task.size[1]):
-            for phase_z in range(plan.phase_count[1]):
-                if task.start[1] + z >= plan.phase_z[phase_z, 1]:
-                    continue
-                target_z = plan.phase_z[phase_z, 0] + (task.start[1] + z) * plan.target_step[1]
-                for y in range(task.size[2]):
-                    origin = plan.zeros + line_size * (
-                        (n * region.size[1] + z * plan.source_step[1]) * region.size[2] + y * plan.source_step[2])
-                    for phase_y in range(plan.phase_count[2]):
-                        line = phase_z * plan.phase_count[2] + phase_y - phases.first_line
-                        if not 0 <= line < phases.lines or task.start[2] + y >= plan.phase_y[phase_y, 1]:
-                            continue
-                        target_y = plan.phase_y[phase_y, 0] + (task.start[2] + y) * plan.target_step[2]
-                        for p in range(phases.count):
-                            count = starts[line * phases.count + p + 1] - starts[line * phases.count + p]
-                            if count:
-                                look_up_lines(work, origin, offsets + starts[line * phases.count + p], count, pitch)
-                            end = &work[sums + (plan.target_channels - 1) * channel_size + (p + 1) * pitch - 1]
-                            add_lines(plan.target_channels, count, &work[origin],
-                                      offsets + starts[line * phases.count + p],
-                                      &work[plan.products_offset] + starts[line * phases.count + p], total, pitch,
-                                      channel > 0, &work[sums + p * pitch], channel_size)
-                        for m in range(plan.target_channels if last else 0):
-                            store_line(plan, phases, work, sums + m * channel_size, pitch,
-                                       bias[group * plan.target_channels + m], group * plan.target_channels + m,
-                                       task.start[0] + n, target_z, target_y, target)
-                        if not whole:
-                            sums += plan.target_channels * channel_size
+    cdef bint whole = depth == plan.source_channels, stores = channel + depth == plan.source_channels
+    # Channels that lie side by side are stored together.
+    cdef bint turned = stored_t is real_t and plan.parts == 1 and plan.target_channels > 1 and side_by_side(target)
+    for i in range(task.size[0] * task.size[1] * plan.phase_count[1]):
+        n, z = i // (task.size[1] * plan.phase_count[1]), i // plan.phase_count[1] % task.size[1]
+        phase_z = i % plan.phase_count[1]
+        # Those of the phases along y that are the task's.
+        first = max(0, phases.first_line - phase_z * plan.phase_count[2])
+        last = min(plan.phase_count[2], phases.first_line + phases.lines - phase_z * plan.phase_count[2])
+        if first >= last or task.start[1] + z >= plan.phase_z[phase_z, 1]:
+            continue
+        target_z = plan.phase_z[phase_z, 0] + (task.start[1] + z) * plan.target_step[1]
+        for j in range((task.size[2] + plan.line - 1) // plan.line):
+            lines = min(plan.line, task.size[2] - j * plan.line)
+            size = whole_vectors((lines - 1) * pitch + task.size[3], sizeof(real_t))
+            channel_size = (last - first) * phases.count * size
+            origin = plan.zeros + (n * region.size[1] + z * plan.source_step[1]) * plane + j * plan.line * pitch
+            for p in range((last - first) * phases.count):
+                m = (phase_z * plan.phase_count[2] + first - phases.first_line) * phases.count + p
+                count = starts[m + 1] - starts[m]
+                if count:
+                    look_up_lines(work, origin, offsets + starts[m], count, size)
+                end = &work[sums + (plan.target_channels - 1) * channel_size + (p + 1) * size - 1]
+                add_lines(plan.target_channels, count, &work[origin], offsets + starts[m],
+                          &work[plan.products_offset] + starts[m], total, size, channel > 0, &work[sums + p * size],
+                          channel_size)
+            y = task.start[2] + j * plan.line
+            for m in range(plan.target_channels if stores and turned else 0):
+                add_to_all(&work[sums + m * channel_size], bias[group * plan.target_channels + m], channel_size)
+            for phase_y in range(first, last if stores and turned else first):
+                k = sums + (phase_y - first) * phases.count * size
+                for line in range(min(lines, plan.phase_y[phase_y, 1] - y)):
+                    store_across_pixels(&work[k + line * pitch], phases.count, size, channel_size, task.size[3],
+                                        task.start[0] + n, group * plan.target_channels, plan.target_channels,
+                                        target_z, plan.phase_y[phase_y, 0] + (y + line) * plan.target_step[2],
+                                        phases.first, plan.target_step[3], phases.together == phases.count,
+                                        plan.streams, target)
+            for m in range(plan.target_channels if stores and not turned else 0):
+                for phase_y in range(first, last):
+                    if y < plan.phase_y[phase_y, 1]:
+                        store_lines(plan, phases, work,
+                                    sums + m * channel_size + (phase_y - first) * phases.count * size, size,
+                                    min(lines, plan.phase_y[phase_y, 1] - y), pitch,
+                                    bias[group * plan.target_channels + m], group * plan.target_channels + m,
+                                    task.start[0] + n, target_z,
+                                    plan.phase_y[phase_y, 0] + y * plan.target_step[2], target)
+            if not whole:
+                sums += plan.target_channels * channel_size
     return 0
 
 
@@ -193,11 +233,12 @@ cdef int lines_task(CorrelationPlan plan, Py_ssize_t task, const stored_t[:, :, 
     for axis in range(1, 4):    # what the pixels reach, in the source and beside it
         region.start[axis] = box.start[axis] * plan.source_step[axis] + plan.low[axis]
         region.size[axis] = (box.size[axis] - 1) * plan.source_step[axis] + plan.high[axis] - plan.low[axis] + 1
-    region.size[3] = box.size[3] + (plan.high[3] - plan.low[3]) // plan.source_step[3]
+    for axis in range(2, 4):    # of each remainder
+        region.size[axis] = box.size[axis] + (plan.high[axis] - plan.low[axis]) // plan.source_step[axis]
     for k in range((plan.source_channels + plan.depth_block - 1) // plan.depth_block):
         c = k * plan.depth_block
         depth = min(plan.depth_block, plan.source_channels - c)
-        pack_lines(source, &region, plan.source_step[3], group * plan.source_channels + c, depth,
+        pack_lines(source, &region, plan.source_step[2], plan.source_step[3], group * plan.source_channels + c, depth,
                    work[plan.zeros:])
         list_lines(plan, first_phase, phases.lines * phases.count, &region, group, c, depth, packed, work, starts)
         correlate_lines(plan, &phases, starts, &box, &region, group, c, depth, bias, target, work)

@@ -1,29 +1,70 @@
 /* Included by lines.h once for each REAL; see there for what it computes. */
 
-static inline REAL NAME(dot_lines)(ptrdiff_t count, const REAL *const *x, const REAL *const *y, ptrdiff_t width)
+/* taps is a constant, so that the sums stay in registers. */
+static inline __attribute__((always_inline)) void NAME(dot_some_taps)(
+    int taps, const REAL *x, const REAL *y, const ptrdiff_t *offsets, ptrdiff_t size, REAL *sums)
 {
-    enum { LANES = VECTOR_BYTES / sizeof(REAL) };
+    enum { LANES = VECTOR_BYTES / sizeof(REAL), MOST = 9 };
     typedef REAL vector __attribute__((vector_size(VECTOR_BYTES)));
     typedef REAL unaligned __attribute__((vector_size(VECTOR_BYTES), aligned(sizeof(REAL)), may_alias));
-    vector even = {0}, odd = {0};
-    REAL sum = 0;
-    for (ptrdiff_t i = 0; i < count; i++) {
-        ptrdiff_t j = 0;
-        for (; j + 2 * LANES <= width; j += 2 * LANES) {
-            even += *(const unaligned *)(x[i] + j) * *(const unaligned *)(y[i] + j);
-            odd += *(const unaligned *)(x[i] + j + LANES) * *(const unaligned *)(y[i] + j + LANES);
-        }
-        if (j + LANES <= width) {
-            even += *(const unaligned *)(x[i] + j) * *(const unaligned *)(y[i] + j);
-            j += LANES;
-        }
-        for (; j < width; j++)
-            sum += x[i][j] * y[i][j];
-    }
-    even += odd;
+    typedef __typeof__((vector){0} < (vector){0}) mask;
+    vector sum[MOST] = {{0}}, lane;
+    const REAL *line[MOST];
+    ptrdiff_t j = 0;
     for (int v = 0; v < LANES; v++)
-        sum += even[v];
-    return sum;
+        lane[v] = v;
+#pragma GCC unroll 9
+    for (int t = 0; t < taps; t++)
+        line[t] = y + offsets[t];
+    for (; j + LANES <= size; j += LANES) {
+        const vector pixels = *(const unaligned *)(x + j);
+#pragma GCC unroll 9
+        for (int t = 0; t < taps; t++)
+            sum[t] += pixels * *(const unaligned *)(line[t] + j);
+    }
+    /* The last pixels, and zeros instead of what lies behind them. */
+    const mask used = lane < (REAL)(size - j) - (vector){0};
+    const vector pixels = (vector)((mask) * (const unaligned *)(x + j) & used);
+#pragma GCC unroll 9
+    for (int t = 0; t < taps; t++) {
+        sum[t] += pixels * (vector)((mask) * (const unaligned *)(line[t] + j) & used);
+        *(unaligned *)(sums + t * LANES) += sum[t];
+    }
+}
+
+static __attribute__((noinline)) void NAME(dot_taps)(
+    ptrdiff_t taps, const REAL *x, const REAL *y, const ptrdiff_t *offsets, ptrdiff_t size, REAL *sums)
+{
+#define DOT_TAPS(TAPS)                                                                                                 \
+    case TAPS:                                                                                                         \
+        NAME(dot_some_taps)(TAPS, x, y, offsets, size, sums);                                                          \
+        break;
+    while (taps > 0) {
+        const ptrdiff_t used = (taps + (taps + 8) / 9 - 1) / ((taps + 8) / 9); /* as even as they can be */
+        switch (used) {
+            DOT_TAPS(1)
+            DOT_TAPS(2)
+            DOT_TAPS(3)
+            DOT_TAPS(4)
+            DOT_TAPS(5)
+            DOT_TAPS(6)
+            DOT_TAPS(7)
+            DOT_TAPS(8)
+            DOT_TAPS(9)
+        }
+        taps -= used, offsets += used, sums += used * (VECTOR_BYTES / sizeof(REAL));
+    }
+#undef DOT_TAPS
+}
+
+static inline REAL NAME(sum_lanes)(const REAL *lanes)
+{
+    REAL sum[VECTOR_BYTES / sizeof(REAL)];
+    memcpy(sum, lanes, sizeof sum);
+    for (int half = VECTOR_BYTES / sizeof(REAL) / 2; half > 0; half /= 2)
+        for (int v = 0; v < half; v++)
+            sum[v] += sum[v + half];
+    return sum[0];
 }
 
 static inline void NAME(dot_pixels)(ptrdiff_t count, const REAL *x, ptrdiff_t x_step, const REAL *y, ptrdiff_t y_step,
@@ -127,36 +168,90 @@ static __attribute__((noinline)) void NAME(add_lines)(
 }
 
 /* Functions of their own, so that what the compiler makes of them stays out of the loops that call them. */
-static __attribute__((noinline)) void NAME(join)(ptrdiff_t count, const REAL *lines, ptrdiff_t line_step,
-                                                 ptrdiff_t width, REAL shift, REAL *restrict target)
+static __attribute__((noinline)) void NAME(join)(
+    ptrdiff_t count, const REAL *sums, ptrdiff_t sums_step, ptrdiff_t width, REAL shift, REAL *restrict target,
+    ptrdiff_t lines, ptrdiff_t pitch, ptrdiff_t target_step)
 {
-    NAME(interleave)(count, lines, line_step, width, shift, target);
+    for (ptrdiff_t i = 0; i < lines; i++)
+        NAME(interleave)(count, sums + i * pitch, sums_step, width, shift, target + i * target_step);
 }
 
-static __attribute__((noinline)) void NAME(separate)(ptrdiff_t count, const REAL *source, ptrdiff_t width,
-                                                     REAL *restrict lines, ptrdiff_t line_step)
+/* The last ones overlap those before them. */
+static inline __attribute__((always_inline)) void NAME(separate_pairs)(const REAL *source, ptrdiff_t width, REAL *even,
+                                                                       REAL *odd)
 {
-    /* The lines that come later, or those of the next map: as far ahead as memory is slow. */
-    for (ptrdiff_t x = 0; x < width * count; x += 64 / (ptrdiff_t)sizeof(REAL))
-        __builtin_prefetch(source + x + 8192 / sizeof(REAL));
+#ifdef EVEN_LANES
+    enum { LANES = VECTOR_BYTES / sizeof(REAL) };
+    if (width >= LANES) {
+        for (ptrdiff_t next = 0; next < width; next += LANES) {
+            const ptrdiff_t x = next + LANES <= width ? next : width - LANES;
+            const NAME(lanes) low = *(const NAME(any_lanes) *)(source + 2 * x);
+            const NAME(lanes) high = *(const NAME(any_lanes) *)(source + 2 * x + LANES);
+            *(NAME(any_lanes) *)(even + x) = SHUFFLE(low, high, EVEN_LANES);
+            *(NAME(any_lanes) *)(odd + x) = SHUFFLE(low, high, ODD_LANES);
+        }
+        return;
+    }
+#endif
+    for (ptrdiff_t next = 0; next < width; next += 4) {
+        const ptrdiff_t x = next + 4 <= width ? next : width - 4;
+        const NAME(four) low = *(const NAME(four) *)(source + 2 * x), high = *(const NAME(four) *)(source + 2 * x + 4);
+        *(NAME(four) *)(even + x) = SHUFFLE(low, high, 0, 2, 4, 6);
+        *(NAME(four) *)(odd + x) = SHUFFLE(low, high, 1, 3, 5, 7);
+    }
+}
+
+static __attribute__((noinline)) void NAME(separate)(
+    ptrdiff_t count, const REAL *source, ptrdiff_t height, ptrdiff_t source_step, ptrdiff_t start,
+    const ptrdiff_t *first, const ptrdiff_t *last, ptrdiff_t left, ptrdiff_t right, ptrdiff_t width,
+    REAL *restrict lines, ptrdiff_t line_step)
+{
+    for (ptrdiff_t y = 0; y < height; y++, source += source_step, lines += width) {
+        const REAL *const pixel = source + start + left * count;
+        /* Zeros first, in vectors that reach under the numbers. */
+        for (ptrdiff_t i = 0; i < count; i++) {
+            REAL *const line = lines + i * line_step;
+            if (width >= 4 && first[i] <= 4 && width - last[i] <= 4) {
+                if (first[i] > 0)
+                    *(NAME(four) *)line = (NAME(four)){0};
+                if (last[i] < width)
+                    *(NAME(four) *)(line + width - 4) = (NAME(four)){0};
+            } else
+                for (ptrdiff_t x = 0; x < width; x++)
+                    line[x] = 0;
+        }
+        /* The lines that come later, or those of the next map: as far ahead as memory is slow. */
+        for (ptrdiff_t x = 0; x < (right - left) * count; x += 64 / (ptrdiff_t)sizeof(REAL))
+            __builtin_prefetch(pixel + x + 8192 / sizeof(REAL));
 #define SEPARATE(COUNT)                                                                                                \
     case COUNT:                                                                                                        \
-        for (ptrdiff_t x = 0; x < width; x++)                                                                          \
+        for (ptrdiff_t x = 0; x < right - left; x++)                                                                   \
             for (int i = 0; i < COUNT; i++)                                                                            \
-                lines[i * line_step + x] = source[x * COUNT + i];                                                      \
+                lines[i * line_step + left + x] = pixel[x * COUNT + i];                                                \
         break;
-    switch (count) { /* constants, so that the compiler makes shuffles of them */
-        SEPARATE(1)
-        SEPARATE(2)
-        SEPARATE(3)
-        SEPARATE(4)
-        SEPARATE(8)
-    default:
-        for (ptrdiff_t i = 0; i < count; i++)
-            for (ptrdiff_t x = 0; x < width; x++)
-                lines[i * line_step + x] = source[x * count + i];
-    }
+        if (count == 2 && right - left >= 4)
+            NAME(separate_pairs)(pixel, right - left, lines + left, lines + line_step + left);
+        else
+            switch (count) { /* constants, so that the compiler makes shuffles of them */
+                SEPARATE(1)
+                SEPARATE(2)
+                SEPARATE(3)
+                SEPARATE(4)
+                SEPARATE(8)
+            default:
+                for (ptrdiff_t i = 0; i < count; i++)
+                    for (ptrdiff_t x = 0; x < right - left; x++)
+                        lines[i * line_step + left + x] = pixel[x * count + i];
+            }
 #undef SEPARATE
+        /* What is in the source beside those: at most one pixel at either end. */
+        for (ptrdiff_t i = 0; i < count; i++) {
+            if (first[i] < left && first[i] < last[i])
+                lines[i * line_step + first[i]] = source[start + first[i] * count + i];
+            if (last[i] > right && first[i] < last[i])
+                lines[i * line_step + last[i] - 1] = source[start + (last[i] - 1) * count + i];
+        }
+    }
 }
 
 /* Some pixels and as many channels as a vector holds. The next ones lie too far apart for the processor to guess. */

@@ -170,13 +170,18 @@ cdef inline void line_range(Py_ssize_t origin, Py_ssize_t step, Py_ssize_t width
     last[0] = max(first[0], min(width, (max(0, size - origin) + step - 1) // step))
 
 
-cdef int pack_lines(const stored_t[:, :, :, :, :, :] source, const Box *region, Py_ssize_t step, Py_ssize_t channel,
-                    Py_ssize_t channels, real_t[::1] target) except -1 nogil:
-    # target[channel, line of the region, x modulo step, x // step], with zeros beside the source; the region has
-    # size[3] pixels of each remainder
+cdef int pack_lines(const stored_t[:, :, :, :, :, :] source, const Box *region, Py_ssize_t lines_step, Py_ssize_t step,
+                    Py_ssize_t channel, Py_ssize_t channels, real_t[::1] target) except -1 nogil:
+    # target[channel, n, z, y modulo lines_step, x modulo step, y // lines_step, x // step], seen from where the region
+    # starts, with zeros beside the source; the region has size[2] lines and size[3] pixels of each remainder
     cdef Py_ssize_t bits = source.shape[5] - 1, width = region.size[3], start = region.start[3]
-    cdef Py_ssize_t c, n, z, y, x, phase, origin, first, last, k = 0
-    cdef bint contiguous = source.strides[4] == <Py_ssize_t>sizeof(stored_t)
+    cdef Py_ssize_t plane = region.size[2] * width, line_step = source.strides[3] // <Py_ssize_t>sizeof(stored_t)
+    cdef Py_ssize_t c, n, z, y, y_line, line, first_line, last_line, x, phase, origin, first, last, remainder, k = 0
+    cdef Py_ssize_t pixel_step = source.strides[4] // <Py_ssize_t>sizeof(stored_t)
+    cdef Py_ssize_t channel_size = region.size[0] * region.size[1] * lines_step * step * plane
+    cdef bint direct = source.strides[4] == <Py_ssize_t>sizeof(stored_t) and (stored_t is float or stored_t is double)
+    # Channels that lie side by side are packed together.
+    cdef bint turned = stored_t is real_t and bits == 0 and not direct and side_by_side(source)
     cdef const stored_t *pixel
     cdef const stored_t *end
     cdef real_t *last_target
@@ -185,40 +190,56 @@ cdef int pack_lines(const stored_t[:, :, :, :, :, :] source, const Box *region, 
     cdef Py_ssize_t right = max(left, min(width, max(0, source.shape[4] - start) // step))
     cdef Py_ssize_t firsts[MAX_PHASES]
     cdef Py_ssize_t lasts[MAX_PHASES]
-    if not (contiguous and (step == 1 or stored_t is float or stored_t is double)):
-        left = right = 0
+    direct = direct and step <= MAX_PHASES
     for phase in range(min(step, MAX_PHASES)):
         line_range(start + phase, step, width, source.shape[4], &firsts[phase], &lasts[phase])
-    for c in range(channel, channel + channels):
-        for n in range(region.start[0], region.start[0] + region.size[0]):
-            for z in range(region.start[1], region.start[1] + region.size[1]):
-                for y in range(region.start[2], region.start[2] + region.size[2]):
-                    last_target = &target[k + step * width - 1]
-                    if not (0 <= z < source.shape[2] and 0 <= y < source.shape[3]):
-                        zero(&target[k], step * width)
-                        k += step * width
+    for remainder in range(lines_step):
+        y = region.start[2] + remainder
+        line_range(y, lines_step, region.size[2], source.shape[3], &first_line, &last_line)
+        y += first_line * lines_step
+        for c in range(channels):
+            for n in range(region.size[0]):
+                for z in range(region.size[1]):
+                    k = ((c * region.size[0] + n) * region.size[1] + z) * lines_step + remainder
+                    k *= step * plane
+                    last_target = &target[k + step * plane - 1]
+                    if not 0 <= region.start[1] + z < source.shape[2] or first_line == last_line:
+                        zero(&target[k], step * plane)
                         continue
-                    if left < right:
-                        pixel = &source[n, c >> bits, z, y, start + step * left, c & bits]
-                        end = &source[n, c >> bits, z, y, start + step * right - 1, c & bits]
-                        if stored_t is float or stored_t is double:
-                            separate(step, <const real_t *>pixel, right - left, &target[k + left], width)
-                        else:
-                            for x in range(right - left):
-                                load(&pixel[x], &target[k + left + x])
                     for phase in range(step):
-                        origin = start + phase
-                        if phase < MAX_PHASES:      # dividing takes longer
-                            first, last = firsts[phase], lasts[phase]
-                        else:
-                            line_range(origin, step, width, source.shape[4], &first, &last)
-                        for x in range(first):
-                            target[k + x] = 0
-                        for x in range(first, last if left == right else left):
-                            load(&source[n, c >> bits, z, y, origin + step * x, c & bits], &target[k + x])
-                        for x in range(max(first, right), last if left < right else 0):
-                            load(&source[n, c >> bits, z, y, origin + step * x, c & bits], &target[k + x])
-                        for x in range(last, width):
-                            target[k + x] = 0
+                        zero(&target[k + phase * plane], first_line * width)
+                        zero(&target[k + phase * plane + last_line * width], (region.size[2] - last_line) * width)
+                    k += first_line * width
+                    pixel = &source[region.start[0] + n, (channel + c) >> bits, region.start[1] + z, y, 0,
+                                    (channel + c) & bits]
+                    end = &source[region.start[0] + n, (channel + c) >> bits, region.start[1] + z,
+                                  y + (last_line - first_line - 1) * lines_step, source.shape[4] - 1,
+                                  (channel + c) & bits]
+                    if direct:
+                        separate(step, <const real_t *>pixel, last_line - first_line, lines_step * line_step, start,
+                                 firsts, lasts, left, right, width, &target[k], plane)
+                        continue
+                    for line in range(last_line - first_line):
+                        for phase in range(step):
+                            origin = start + phase
+                            if phase < MAX_PHASES:      # dividing takes longer
+                                first, last = firsts[phase], lasts[phase]
+                            else:
+                                line_range(origin, step, width, source.shape[4], &first, &last)
+                            last_target = &target[k + phase * plane]
+                            zero(last_target, first)
+                            if turned and c == 0 and first < last:
+                                y_line = y + line * lines_step
+                                pixel = &source[region.start[0] + n, channel, region.start[1] + z, y_line,
+                                                origin + step * first, 0]
+                                end = &source[region.start[0] + n, channel + channels - 1, region.start[1] + z, y_line,
+                                              origin + step * (last - 1), 0]
+                                transpose(<const real_t *>pixel, step * pixel_step, 1, last - first, channels,
+                                          last_target + first, channel_size)
+                            for x in range(first, first if turned else last):
+                                load(&source[region.start[0] + n, (channel + c) >> bits, region.start[1] + z,
+                                             y + line * lines_step, origin + step * x, (channel + c) & bits],
+                                     &last_target[x])
+                            zero(last_target + last, width - last)
                         k += width
     return 0

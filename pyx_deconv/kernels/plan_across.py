@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from math import lcm, prod
+from math import inf, lcm, prod
 
 from . import plan
 from .plan import Shape, Tile, apart, blocks_of, ceil_div, compact_block, even, round_up
-from .plan_correlation import CorrelationFields, correlation
-from .taps import Direction, fans, pairs
+from .plan_correlation import (
+    CorrelationFields,
+    correlation,
+    outputs_of,
+    packed_pixels,
+    products,
+    tiles_cost,
+)
+from .taps import Direction, fans
 
 ROWS = 256  # of a task, in all its phases
 
@@ -29,44 +36,55 @@ def rows_of_a_tile(rows: int, tile: Tile) -> int:
     return min(range(tile.tall, tile.rows - 1, -1), key=lambda most: rows_taken(rows, most, tile))
 
 
-def across_pixels(
-    directions: tuple[Direction, ...],
-    batch: int,
-    source_channels: int,
-    target_channels: int,
-    turned_maps: int,
-    tile: Tile,
-) -> bool:
-    """Whether such a tile is better filled; maps whose channels lie side by side have to be turned for it."""
+def across_cost(
+    directions: tuple[Direction, ...], maps: int, source_channels: int, target_channels: int, tile: Tile
+) -> float:
+    """How many multiplications would take as long as one sample computed so; infinite where it cannot be."""
     # Every other pixel would have to be picked out of its line, as often as there are taps.
-    strided = any(direction.source_step > 1 for direction in directions)
-    if strided or source_channels < tile.unit:
-        return False
+    if any(direction.source_step > 1 for direction in directions):
+        return inf
     turned = rows_as_lanes(tile)
     spatial, fan = fans(directions, source_channels, target_channels, turned)
     rows = target_channels * prod(each.size for each in fan if each)
     offsets = [offset for phase in spatial[-1].phases for _, offset in phase.taps]
-    if not offsets:
-        return False
     # Phases along x that are side by side stay in one task, whose sums would not fit a cache.
-    if fan[-1] and min(rows, lcm(rows_of_a_tile(rows, tile), fan[-1].size)) > ROWS:
-        return False
-    if any(pairs(spatial, batch, source_channels, target_channels, tile.itemsize > 4)):
-        return False
+    if not offsets or (fan[-1] and min(rows, lcm(rows_of_a_tile(rows, tile), fan[-1].size)) > ROWS):
+        return inf
     line = even(spatial[-1].outputs, plan.LINE)
     plane = prod(direction.outputs for direction in spatial[-2:])
     lanes_filled = min(
         line / min(round_up(line, tile.unit), line + max(offsets) - min(offsets)),
         plane / round_up(plane, tile.unit),
     )
-    rows_filled = rows / rows_taken(rows, rows_of_a_tile(rows, tile), tile)
-    _, fan = fans(directions, source_channels, target_channels, tile)
-    channels = target_channels * prod(each.size for each in fan if each)
-    if turned_maps == 0:  # the other way turns them: channels that are no multiple of four one by one
-        worth = 0.87 if source_channels % 4 or target_channels % 4 else 1.02
-    else:  # and stores phases side by side one by one, where they are few
-        worth = 0.94 if fan[-1] and fan[-1].size * target_channels <= tile.unit else 1.05
-    return lanes_filled * rows_filled > worth * channels / round_up(channels, tile.unit)
+    sums = plan.SUMS_BYTES // (tile.itemsize * min(rows, ROWS))
+    region = plan.PACKED_BYTES // (tile.itemsize * min(source_channels, 16))
+    packed = packed_pixels(
+        spatial, maps, source_channels * rows, compact_block, min(plan.PIXELS, sums), region
+    )
+    return (
+        products(spatial)
+        / lanes_filled
+        * (source_channels + 1)
+        * rows_taken(rows, rows_of_a_tile(rows, tile), tile)
+        + plan.PACKED * packed * source_channels
+        + plan.STORED_ACROSS * outputs_of(directions) * target_channels
+        + plan.PIXEL_ACROSS * outputs_of(spatial)
+    )
+
+
+def across_pixels(
+    directions: tuple[Direction, ...],
+    batch: int,
+    groups: int,
+    source_channels: int,
+    target_channels: int,
+    in_place: tuple[bool, bool],
+    tile: Tile,
+) -> bool:
+    """Whether this is faster than target channels in the lanes, read and stored in place or not."""
+    channels = source_channels, target_channels
+    tiles = tiles_cost(directions, batch, *channels, in_place, False, tile)
+    return across_cost(directions, batch * groups, *channels, tile) < tiles
 
 
 def across(

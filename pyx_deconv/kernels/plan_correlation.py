@@ -57,7 +57,8 @@ class CorrelationFields:
     in_place: bool
     along_lines: bool
     across: bool  # whether the tile has pixels in its lanes
-    sums_steps: tuple[int, int, int]  # there, from one line, plane, channel of sums to the next
+    # there, from one line, plane, channel of sums to the next; along lines: how many are summed together
+    sums_steps: tuple[int, int, int]
     pixels_first: bool  # whether the next task has other pixels, with the same weights
     streams: bool  # whether the target is larger than the caches
     group_lanes: int  # target channels of a group where vectors run across groups, else 0
@@ -91,6 +92,74 @@ def in_long_rows(directions: tuple[Direction, ...], groups: int, source_channels
     """Whether to read the source in place, where its channels lie side by side."""
     taps = max(len(phase.taps) for phase in directions[-1].phases)
     return source_channels > 16 or (groups == 1 and source_channels * taps >= plan.LONG_ROW)
+
+
+def products(directions: tuple[Direction, ...]) -> int:
+    """How many taps the outputs of one channel have."""
+    return prod(sum(len(phase.taps) * phase.outputs for phase in each.phases) for each in directions)
+
+
+def outputs_of(directions: tuple[Direction, ...]) -> int:
+    """How many outputs one channel has."""
+    return prod(sum(phase.outputs for phase in direction.phases) for direction in directions)
+
+
+def packed_pixels(
+    directions: tuple[Direction, ...],
+    maps: int,
+    channels: int,
+    cut: Callable[[Shape, int], Shape],
+    most: int,
+    region: int,
+) -> int:
+    """How many source pixels of one channel are packed for blocks of at most ``most`` outputs of a map.
+
+    Blocks meet no more pixels than ``region``, and there are enough of them for as many multiplications as
+    so many pairs of ``channels`` make; what several of them meet counts as often.
+    """
+    spatial = (*(ABSENT,) * (3 - len(directions)), *directions)
+    size = (1, *(direction.outputs for direction in spatial))
+    offsets = [
+        [offset for phase in direction.phases for _, offset in phase.taps] or [0] for direction in spatial
+    ]
+    enough = min(plan.TASKS, maps * products(directions) * channels // plan.MULTIPLICATIONS)
+    most = max(64, min(most, maps * prod(size) // max(1, enough)))
+    while True:
+        block = cut(size, most)
+        met = prod(
+            (pixels - 1) * direction.source_step + 1 + max(each) - min(each)
+            for pixels, direction, each in zip(block[1:], spatial, offsets, strict=True)
+        )
+        if met <= region or most <= 64:
+            return met * prod(blocks_of(size, block))
+        most //= 2
+
+
+def tiles_cost(
+    directions: tuple[Direction, ...],
+    batch: int,
+    source_channels: int,
+    target_channels: int,
+    in_place: tuple[bool, bool],
+    exact: bool,
+    tile: Tile,
+) -> int:
+    """How many multiplications would take as long as one sample with target channels in the tile's lanes."""
+    spatial = (*(ABSENT,) * (3 - len(directions)), *directions)
+    fan: tuple[Fan | None, ...] = (None,) * 3
+    if not exact:
+        spatial, fan = fans(spatial, source_channels, target_channels, tile)
+    if any(pairs(spatial, batch, source_channels, target_channels, exact or tile.itemsize > 4 or any(fan))):
+        return 0  # nothing is faster
+    channels = target_channels * prod(each.size for each in fan if each)
+    stored = plan.STORED_IN_TURN if any(fan) else plan.STORED_IN_PLACE if in_place[1] else plan.STORED
+    packed = 0 if in_place[0] else prod(direction.source_size for direction in directions)
+    return (
+        products(spatial) * source_channels * round_up(channels, tile.unit)
+        + plan.PACKED * packed * source_channels
+        + stored * outputs_of(directions) * target_channels
+        + plan.PIXEL_OF_TILE * outputs_of(spatial)
+    )
 
 
 def correlation(
@@ -178,7 +247,7 @@ def correlation(
 
     while too_few() and most * prod(unit) > 128:
         most //= 2
-    while too_few() and channel_block > tile.lanes and channel_block > 32:
+    while too_few() and channel_block > tile.lanes and channel_block >= 64:
         channel_block = block_of_lanes(lanes, channel_block // 2, tile)
     while too_few() and most * prod(unit) > 64:
         most //= 2
@@ -308,7 +377,7 @@ def least_packing(
         for pixels in (pixel_block(block, 1 << i) for i in range(prod(block).bit_length())):
             region = region_of(pixels, taps)
             packed = region * prod(blocks_of(kernel, taps)) * prod(blocks_of(block, pixels))
-            if region <= most and packed < least:
+            if region <= most and packed <= least:  # of equal ones the largest
                 chosen, least = (pixels, taps), packed
     return chosen
 

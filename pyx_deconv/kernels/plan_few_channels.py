@@ -6,36 +6,91 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from math import prod
+from math import inf, prod
 
 import numpy as np
 
 from . import plan
 from .plan import Shape, Tile, blocks_of, ceil_div, even, pixel_block, round_up
-from .plan_correlation import CorrelationFields, correlation
-from .taps import Direction, fans
+from .plan_across import across_cost
+from .plan_correlation import (
+    CorrelationFields,
+    correlation,
+    outputs_of,
+    packed_pixels,
+    products,
+    tiles_cost,
+)
+from .taps import ABSENT, Direction
 
 SEGMENTS = 64  # MAX_SEGMENTS of engine.pyx
 PHASES = 64  # MAX_PHASES
-PRODUCTS = 32  # of an output, with which phases side by side are slower
+ROWS = 4  # of target channels whose sums stay in registers
+LONGEST = 512  # pixels of a line
+MOST = 8192  # pixels of a block
 CHANNELS = 16  # packed at a time where all are too many
 NEAR_BYTES = 96 * 1024  # of L2: what a task packs and sums
+BAND_BYTES = 16 * 1024  # of L1: sums of some lines, before they are stored
 FAR_BYTES = 256 * 1024  # where most of that would be packed by its neighbours as well
 
 
+def lines_cost(
+    directions: tuple[Direction, ...], maps: int, source_channels: int, target_channels: int, tile: Tile
+) -> float:
+    """How many multiplications would take as long as one sample computed so; infinite where it cannot be."""
+    taps = prod(direction.kernel for direction in directions)
+    listed = taps * source_channels * (np.dtype(np.intp).itemsize + target_channels * tile.itemsize)
+    z, y, x = (*(ABSENT,) * (3 - len(directions)), *directions)
+    offsets = [offset for phase in x.phases for _, offset in phase.taps]
+    if listed > NEAR_BYTES or y.source_step * x.source_step > plan.REMAINDERS or not (offsets and y.phases):
+        return inf
+    # Lines of a band follow each other with what lies between them, up to a whole vector.
+    line = even(x.outputs, LONGEST)
+    pitch = line + (max(offsets) - min(offsets)) // x.source_step
+    height = min(y.outputs, band_height(len(y.phases) * len(x.phases) * target_channels * pitch, tile))
+    width = round_up((height - 1) * pitch + line, tile.lanes // 2) / height * ceil_div(x.outputs, line)
+    bands = outputs_of((z,)) * sum(ceil_div(phase.outputs, height) for phase in y.phases) * len(x.phases)
+    # A fifth slower than the tile; fewer rows than there can be wait for the pixels that they share.
+    rows = 1.2 * (target_channels + (target_channels % ROWS > 0))
+    region = FAR_BYTES // (tile.itemsize * min(source_channels, CHANNELS))
+    packed = packed_pixels(
+        directions,
+        maps,
+        source_channels * target_channels,
+        lambda size, most: rows_and_line(size, most, LONGEST),
+        MOST,
+        region,
+    )
+    return (
+        products((z, y)) * sum(len(phase.taps) for phase in x.phases) * width * source_channels * rows
+        + (plan.PACKED if x.source_step == 1 else plan.SEPARATED) * packed * source_channels
+        + plan.STORED_IN_PLACE * outputs_of(directions) * target_channels
+        + plan.BAND_OF_SUMS * bands * ceil_div(x.outputs, line) * ceil_div(target_channels, ROWS)
+    )
+
+
+def band_height(line: int, tile: Tile) -> int:
+    """How many lines are summed before they are stored, of so many sums each."""
+    return max(1, BAND_BYTES // (tile.itemsize * line))
+
+
 def few_channels(
-    directions: tuple[Direction, ...], source_channels: int, target_channels: int, tile: Tile
+    directions: tuple[Direction, ...],
+    batch: int,
+    groups: int,
+    parts: int,
+    source_channels: int,
+    target_channels: int,
+    in_place: tuple[bool, bool],
+    across: bool,
+    tile: Tile,
 ) -> bool:
-    """Whether the target has so few channels that vectors along its lines are better filled."""
-    line, vector = max((phase.outputs for phase in directions[-1].phases), default=0), tile.lanes // 2
-    if 4 * target_channels > tile.lanes or not line:
-        return False
-    filled = line / round_up(line, vector), target_channels / round_up(target_channels, tile.unit)
-    if line < vector and filled[0] < 2 * filled[1]:
-        return False
-    # Phases side by side need enough products for each output to pay for what they cost beside them.
-    products = source_channels * largest(directions)
-    return products <= PRODUCTS or not any(fans(directions, source_channels, target_channels, tile)[1])
+    """Whether lines are faster than the tile, in place or not, and with pixels ``across`` it where it can."""
+    channels = source_channels, target_channels
+    tiles: float = tiles_cost(directions, batch, *channels, in_place, parts > 1, tile)
+    if across:
+        tiles = min(tiles, across_cost(directions, batch * groups, *channels, tile))
+    return lines_cost(directions, batch * groups, *channels, tile) < tiles
 
 
 def small_groups(
@@ -96,19 +151,28 @@ def along_lines(
     reach = tuple(high - low for low, high in zip(base.low, base.high, strict=True))
 
     def region(block: Shape) -> int:
-        spans = [(block[axis] - 1) * step[axis] + 1 + reach[axis] for axis in (1, 2)]
-        return block[0] * prod(spans) * step[3] * (block[3] + reach[3] // step[3])
+        planes = (block[1] - 1) * step[1] + 1 + reach[1]
+        y, x = (block[axis] + reach[axis] // step[axis] for axis in (2, 3))
+        return block[0] * planes * step[2] * step[3] * y * x
+
+    def band(block: Shape) -> tuple[int, int]:
+        """Lines that are summed together, and what their sums take."""
+        lines = min(phase_block // x_phases or 1, base.phase_count[2]) * min(phase_block, x_phases)
+        pitch = block[3] + reach[3] // step[3]
+        height = even(block[2], band_height(lines * target_channels * pitch, tile))
+        return height, lines * target_channels * round_up(height * pitch, vector)
 
     def sums(block: Shape) -> int:
-        """Sums of a line, or if not all channels can be packed at a time, of all lines."""
-        lines = 1 if depth == source_channels else prod(block[:3]) * ceil_div(phase_block, x_phases)
-        return lines * min(phase_block, x_phases) * target_channels * round_up(block[3], vector)
+        """Sums of a band, or if not all channels can be packed at a time, of all bands."""
+        height, size = band(block)
+        bands = block[0] * block[1] * base.phase_count[1] * ceil_div(block[2], height)
+        return size * (1 if depth == source_channels else bands)
 
     def fitting(size_bytes: int) -> Shape:
-        most = 8192
+        most = MOST
         while True:
-            block = rows_and_line(size, most, 512 if prod(size[1:3]) > 1 else 2048)
-            if (region(block) * depth + sums(block)) * tile.itemsize <= size_bytes or most <= 4 * vector:
+            block = rows_and_line(size, most, LONGEST if prod(size[1:3]) > 1 else 2048)
+            if (region(block) * depth + sums(block)) * tile.itemsize <= size_bytes or most <= vector:
                 return block
             most //= 2
 
@@ -143,6 +207,7 @@ def along_lines(
         phases=(phases, phase_block, phase_blocks),
         channel_blocks=(1, 1, depth, 0),
         offsets=(line, sums_offset, lists_offset, weights_offset),
+        sums_steps=(band(block)[0], 0, 0),
         along_lines=True,
     )
 

@@ -52,7 +52,6 @@ class WeightGradientFields(GradientFields):
     tap_blocks: Shape
     offsets: tuple[int, int, int]  # of the packed coarse map, the packed fine map and the sums in a workspace
     in_place: tuple[bool, bool]
-    along_lines: bool  # few channels: a sum is a product of lines of pixels
     across_groups: bool  # one channel each: seen as the fine channels of one group, they meet only themselves
     by_tap: bool  # pack the fine map for each tap on its own
     tap_tables: tuple[Table, Table, Table]
@@ -76,7 +75,11 @@ def few_channels(
     if parts == 1:
         tiles = min(tiles, fine_channels * round_up(coarse_channels, tile.unit))
     products = coarse_channels * fine_channels
-    return (products == 1 or 8 * products <= tiles) and 2 * axes[-1].coarse >= tile.lanes
+    line = prod(axis.coarse for axis in axes[-2:])  # lines of a plane follow each other
+    remainders = prod(axis.stride for axis in axes[-2:])
+    return (
+        (products == 1 or 4 * products <= tiles) and 4 * line >= tile.lanes and remainders <= plan.REMAINDERS
+    )
 
 
 def single_channels(
@@ -143,28 +146,22 @@ def weight_gradient(
     if across_groups:
         groups, fine_channels, tile = 1, groups, tile._replace(rows=1)
     in_place = (in_place[0], in_place[1] and (across_groups or fine_channels % tile.unit == 0))
-    along_lines = not across_groups and few_channels(axes, parts, coarse_channels, fine_channels, tile)
-    if along_lines:
-        in_place, tile = (False, False), tile._replace(rows=parts, lanes=parts, unit=parts)
     # Channels that a thread sums over all its pixels, for as many taps as fit beside each other.
     coarse_block = even(round_up(coarse_channels, tile.rows), 64, tile.rows)
     fine_block = block_of_lanes(fine_channels, 64, tile)
     tap_block = pixel_block(kernel, max(1, plan.SUMS_BYTES // (tile.itemsize * coarse_block * fine_block)))
 
     budget = plan.PACKED_BYTES // tile.itemsize
-    # Single channels are packed quickly only if few lines are packed twice.
-    block = pixel_block(coarse_size, plan.PIXELS * (8 if along_lines else 1))
+    block = pixel_block(coarse_size, plan.PIXELS)
     while True:
         offsets = [(taps - 1) * dilation for taps, dilation in zip(tap_block, dilations, strict=True)]
         reached = [
             min(size, (pixels - 1) * step + 1 + offset)
             for size, pixels, step, offset in zip(fine_size, block, stride, offsets, strict=True)
         ]
-        if along_lines:  # with what lies beside the fine map
-            reached[3] = stride[3] * (block[3] + offsets[3] // stride[3])
         region = prod(reached)
         # Large strides: most of what lies between the pixels of a tap is not needed.
-        by_tap = not in_place[1] and not along_lines and prod(block) * prod(tap_block) < region
+        by_tap = not in_place[1] and prod(block) * prod(tap_block) < region
         if by_tap:
             region = prod(block)
         packed = (0 if in_place[0] else prod(block) * coarse_block, 0 if in_place[1] else region * fine_block)
@@ -198,7 +195,6 @@ def weight_gradient(
         channel_blocks=(coarse_block, coarse_blocks, fine_block, fine_blocks),
         offsets=(0, fine_offset, sums_offset),
         in_place=in_place,
-        along_lines=along_lines,
         across_groups=across_groups,
         by_tap=by_tap,
         tap_tables=(tables[0], tables[1], tables[2]),
@@ -314,6 +310,85 @@ def pair_gradient(
         offsets=(zeros, coarse_offset, fine_offset, products_offset),
         in_place=in_place,
         element_tables=(element_tables[0], element_tables[1], element_tables[2]),
+    )
+
+
+@dataclass(frozen=True)
+class LinesGradientFields(GradientFields):
+    """What ``engine.LinesGradientPlan`` copies."""
+
+    dilation: Shape
+    begin: Shape
+    tap_block: Shape
+    tap_blocks: Shape
+    offsets: tuple[int, int, int]  # in a workspace: the packed coarse map, the packed fine map, the sums
+
+
+def lines_gradient(
+    axes: tuple[Axis, ...],
+    batch: int,
+    groups: int,
+    parts: int,
+    coarse_channels: int,
+    fine_channels: int,
+    in_place: tuple[bool, bool],
+    tile: Tile,
+) -> LinesGradientFields | None:
+    """Cut one weight gradient into products of lines, or say None where other ways are faster."""
+    if single_channels(groups, coarse_channels, fine_channels, in_place, tile) or not few_channels(
+        axes, parts, coarse_channels, fine_channels, tile
+    ):
+        return None
+    absent = (1,) * (3 - len(axes))
+    stride, dilation, kernel = (
+        (1, *absent, *(getattr(axis, name) for axis in axes)) for name in ("stride", "dilation", "kernel")
+    )
+    begin = (0, *(0,) * len(absent), *(axis.begin for axis in axes))
+    coarse_size = (batch, *absent, *(axis.coarse for axis in axes))
+    fine_size = (batch, *absent, *(axis.fine for axis in axes))
+    vector = tile.lanes // 2
+    products = coarse_channels * fine_channels
+    most_taps = plan.SUMS_BYTES // (vector * tile.itemsize * products)
+    tap_block = pixel_block(kernel, max(1, min(plan.TAPS, most_taps)))
+    most = prod(coarse_size)
+    while True:
+        block = pixel_block(coarse_size, most)
+        reach = [(taps - 1) * step for taps, step in zip(tap_block, dilation, strict=True)]
+        y, x = (block[axis] + reach[axis] // stride[axis] for axis in (2, 3))
+        planes = (block[1] - 1) * stride[1] + 1 + reach[1]
+        packed = (
+            coarse_channels * prod(block[:3]) * x,
+            fine_channels * block[0] * planes * stride[2] * stride[3] * y * x,
+        )
+        if sum(packed) * tile.itemsize <= plan.PACKED_BYTES or most == prod(tap_block) == 1:
+            break
+        if most > 64 or prod(tap_block) == 1:
+            most //= 2
+        else:
+            tap_block = pixel_block(kernel, prod(tap_block) // 2)
+    blocks, tap_blocks = blocks_of(coarse_size, block), blocks_of(kernel, tap_block)
+    tasks = groups * prod(tap_blocks)
+    weight_bytes = groups * products * prod(kernel) * tile.itemsize // parts
+    chunks, chunk_blocks = cut_pixels(tasks, prod(blocks), max(1, weight_bytes), plan.TASKS)
+    # The last vector of a line reads on behind it.
+    fine_offset = round_up(packed[0] + vector, 16)
+    sums_offset = fine_offset + round_up(packed[1] + vector, 16)
+    return LinesGradientFields(
+        channels=(groups, parts, coarse_channels, fine_channels),
+        sizes=(tasks * chunks, sums_offset + round_up(products * prod(tap_block) * vector, 16)),
+        kernel=kernel,
+        coarse_size=coarse_size,
+        fine_size=fine_size,
+        stride=stride,
+        dilation=dilation,
+        begin=begin,
+        block=block,
+        blocks=blocks,
+        chunks=(chunks, chunk_blocks),
+        tap_block=tap_block,
+        tap_blocks=tap_blocks,
+        channel_blocks=(coarse_channels, 1, fine_channels, 1),
+        offsets=(0, fine_offset, sums_offset),
     )
 
 

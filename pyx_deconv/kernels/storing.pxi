@@ -33,6 +33,48 @@ cdef int store_pixels(CorrelationPlan plan, Py_ssize_t phase, Py_ssize_t count, 
     # target at channels [channel, channel + channels) = sums + bias, where channels lie side by side, for phases that
     # follow each other along x
     cdef Py_ssize_t bits = plan.parts - 1, step = plan.target_step[3]
+    cdef Py_ssize_t pixel_step = step * (target.strides[4] // <Py_ssize_t>sizeof(stored_t))
+    cdef Py_ssize_t n, z, y, x, p, target_z, target_y, k, line = 0
+    cdef Py_ssize_t index[4]
+    cdef Py_ssize_t width[MAX_TOGETHER]
+    cdef Py_ssize_t first[MAX_TOGETHER]
+    cdef stored_t *pixel[MAX_TOGETHER]      # the first of each phase on a line, and its sums
+    cdef const real_t *row[MAX_TOGETHER]
+    cdef const stored_t *last
+    cdef const real_t *shift = &bias[channel]
+    cdef const real_t *end = &bias[channel + channels - 1]
+    cdef Box box
+    for p in range(count):
+        phase_box(plan, phase + p, task, index, &box)
+        width[p] = box.size[3]
+        first[p] = plan.phase_x[index[3], 0] + box.start[3] * step
+    phase_box(plan, phase, task, index, &box)
+    for n in range(box.start[0], box.start[0] + box.size[0]):
+        for z in range(box.start[1], box.start[1] + box.size[1]):
+            target_z = plan.phase_z[index[1], 0] + z * plan.target_step[1]
+            for y in range(box.start[2], box.start[2] + box.size[2]):
+                target_y = plan.phase_y[index[2], 0] + y * plan.target_step[2]
+                for p in range(count):
+                    if width[p] > 0:
+                        k = sums + p * sums_size + line * width[p] * plan.channel_block
+                        row[p] = &work[k]
+                        end = &work[k + (width[p] - 1) * plan.channel_block + channels - 1]
+                        pixel[p] = &target[n, channel >> bits, target_z, target_y, first[p], 0]
+                        last = &target[n, (channel + channels - 1) >> bits, target_z, target_y,
+                                       first[p] + (width[p] - 1) * step, bits]
+                for x in range(width[0]):
+                    for p in range(count):
+                        if x < width[p]:
+                            store_run(row[p] + x * plan.channel_block, shift, channels, pixel[p] + x * pixel_step)
+                line += 1
+    return 0
+
+
+cdef int stream_pixels(CorrelationPlan plan, Py_ssize_t phase, Py_ssize_t count, const Box *task, real_t[::1] work,
+                       Py_ssize_t sums, Py_ssize_t sums_size, const real_t[::1] bias, Py_ssize_t channel,
+                       Py_ssize_t channels, stored_t[:, :, :, :, :, :] target) except -1 nogil:
+    # The same past the caches.
+    cdef Py_ssize_t bits = plan.parts - 1, step = plan.target_step[3]
     cdef Py_ssize_t n, z, y, x, p, target_z, target_y, k, line = 0, assembled = 0
     cdef Py_ssize_t index[4]
     cdef Py_ssize_t width[MAX_TOGETHER]
@@ -60,9 +102,6 @@ cdef int store_pixels(CorrelationPlan plan, Py_ssize_t phase, Py_ssize_t count, 
                         k = sums + p * sums_size + (line * width[p] + x) * plan.channel_block
                         pixel = &target[n, channel >> bits, target_z, target_y, first[p] + x * step, 0]
                         end = &work[k + channels - 1]
-                        if not plan.streams:
-                            store_run(&work[k], shift, channels, pixel)
-                            continue
                         if assembled and (pixel != run_target + assembled or assembled + channels > STREAMED):
                             stream(run, assembled * <Py_ssize_t>sizeof(stored_t), run_target)
                             assembled = 0
@@ -81,14 +120,18 @@ cdef int store_lines_of(CorrelationPlan plan, Py_ssize_t phase, Py_ssize_t count
                         Py_ssize_t channels, stored_t[:, :, :, :, :, :] target) except -1 nogil:
     # The same along lines of pixels, for phases that follow each other along x: their outputs are interleaved.
     cdef Py_ssize_t bits = plan.parts - 1, step = plan.target_step[3]
-    cdef Py_ssize_t n, z, y, x, c, i, j, k, p, xs, cs, first_x, first_c, target_z, target_y, line, common
+    cdef Py_ssize_t n, z, y, x, c, i, j, k, p, xs, cs, first_x, first_c, target_z, target_y, line
+    cdef Py_ssize_t longest, common, together
     cdef Py_ssize_t index[4]
     cdef Py_ssize_t width[MAX_TOGETHER]
     cdef Py_ssize_t first[MAX_TOGETHER]
+    cdef bint in_place
+    cdef const real_t *outputs[MAX_TOGETHER * TURNED]
+    cdef const real_t *end = &bias[channel + channels - 1]
     cdef real_t turned[MAX_TOGETHER * TURNED * TURNED]
     cdef Box box
     cdef stored_t *pixel
-    cdef bint dense = count == step and target.strides[4] == <Py_ssize_t>sizeof(stored_t)
+    cdef bint dense = count == step and target.strides[4] == <Py_ssize_t>sizeof(stored_t) and bits == 0
     for p in range(count):
         phase_box(plan, phase + p, task, index, &box)
         width[p] = box.size[3]
@@ -103,29 +146,49 @@ cdef int store_lines_of(CorrelationPlan plan, Py_ssize_t phase, Py_ssize_t count
                 target_y = plan.phase_y[index[2], 0] + y * plan.target_step[2]
                 for i in range((box.size[3] + TURNED - 1) // TURNED):
                     first_x = i * TURNED
-                    for j in range((channels + TURNED - 1) // TURNED):
-                        first_c = j * TURNED
-                        cs = min(TURNED, channels - first_c)
-                        common = TURNED
-                        for p in range(count):
-                            xs = max(0, min(TURNED, width[p] - first_x))
-                            common = min(common, xs)
-                            k = sums + p * sums_size + (line * width[p] + first_x) * plan.channel_block + first_c
-                            if xs > 0:
-                                transpose(&work[k], plan.channel_block, 1, xs, cs, &turned[p * TURNED * TURNED], TURNED)
-                        if not (dense and (stored_t is float or stored_t is double)):
-                            common = 0
+                    longest = min(TURNED, width[0] - first_x)
+                    common = longest    # pixels that every phase has
+                    for p in range(count):
+                        xs = max(0, min(TURNED, width[p] - first_x))
+                        common = min(common, xs)
+                        k = sums + p * sums_size + (line * width[p] + first_x) * plan.channel_block
+                        if xs > 0:
+                            end = &work[k + (xs - 1) * plan.channel_block + channels - 1]
+                        for x in range(longest):    # any row where there is none
+                            outputs[x * count + p] = (&work[k] + x * plan.channel_block if x < xs
+                                                      else outputs[x * count])
+                    if not dense:
+                        common = 0
+                    together = common * count
+                    in_place = stored_t is real_t and common == longest and not plan.streams
+                    if in_place:
+                        pixel = &target[n, channel + channels - 1, target_z, target_y,
+                                        first[0] + (first_x + common) * step - 1, 0]
+                        pixel = &target[n, channel, target_z, target_y, first[0] + first_x * step, 0]
+                        transpose_rows(outputs, together, channels, &bias[channel], <real_t *>pixel,
+                                       target.strides[1] // <Py_ssize_t>sizeof(stored_t))
+                    for j in range(0 if in_place else (channels + TURNED - 1) // TURNED):
+                        first_c = channel + j * TURNED
+                        cs = min(TURNED, channels - j * TURNED)
+                        for k in range(longest * count if j > 0 else 0):
+                            outputs[k] += TURNED
+                        transpose_rows(outputs, longest * count, cs, &bias[first_c], turned, longest * count)
                         for c in range(cs):
-                            k = channel + first_c + c
+                            k = c * longest * count
                             if common > 0:
-                                pixel = &target[n, k >> bits, target_z, target_y, first[0] + first_x * step, k & bits]
-                                store_lines_together(count, &turned[c * TURNED], TURNED * TURNED, common, bias[k],
-                                                     plan.streams, <real_t *>pixel)
+                                pixel = &target[n, first_c + c, target_z, target_y,
+                                                first[0] + (first_x + common) * step - 1, 0]
+                                pixel = &target[n, first_c + c, target_z, target_y, first[0] + first_x * step, 0]
+                                if stored_t is real_t and plan.streams:
+                                    stream(&turned[k], together * <Py_ssize_t>sizeof(real_t), pixel)
+                                else:
+                                    for x in range(together):
+                                        store(turned[k + x], &pixel[x])
                             for p in range(count):
                                 for x in range(common, min(TURNED, width[p] - first_x)):
-                                    store(turned[(p * TURNED + c) * TURNED + x] + bias[k],
-                                          &target[n, k >> bits, target_z, target_y, first[p] + (first_x + x) * step,
-                                                  k & bits])
+                                    store(turned[k + x * count + p],
+                                          &target[n, (first_c + c) >> bits, target_z, target_y,
+                                                  first[p] + (first_x + x) * step, (first_c + c) & bits])
                 line += 1
     return 0
 
@@ -143,6 +206,8 @@ cdef int store_phases(CorrelationPlan plan, Py_ssize_t first_phase, Py_ssize_t l
         sums = plan.sums_offset + (phase - first_phase) * sums_size
         if not phase_box(plan, phase, task, index, &box):
             pass
+        elif side_by_side(target) and plan.streams:
+            stream_pixels(plan, phase, count, task, work, sums, sums_size, bias, channel, channels, target)
         elif side_by_side(target):
             store_pixels(plan, phase, count, task, work, sums, sums_size, bias, channel, channels, target)
         else:

@@ -3,7 +3,8 @@
  *     transpose       target[column * target_step + row] = source[row * row_step + column * column_step]
  *     transpose_to    target[place[column] * target_step + row] = source[row * source_step + column],
  *                     while the cache fetches what lies ahead of the source
- *     transpose_rows  target[column * target_step + row] = rows[row][column]
+ *     transpose_rows  target[column * target_step + row] = rows[row][column] + shift[column], which is 0 for
+ *                     NULL
  *
  *     interleave      target[x * count + i] = lines[i * line_step + x] + shift
  *

@@ -29,12 +29,23 @@ static inline __attribute__((always_inline)) void NAME(transpose_block)(
     NAME(transpose_four)(row, p0, p1, p2, p3);
 }
 
+/* rows is a constant, less than four: what is stored side by side is stored in turn. */
+static inline __attribute__((always_inline)) void NAME(transpose_few)(
+    int rows, const REAL *source, ptrdiff_t row_step, ptrdiff_t column_step, ptrdiff_t columns, REAL *target,
+    ptrdiff_t target_step)
+{
+    for (ptrdiff_t column = 0; column < columns; column++)
+        for (int row = 0; row < rows; row++)
+            target[column * target_step + row] = source[row * row_step + column * column_step];
+}
+
 static inline __attribute__((always_inline)) void NAME(transpose_with)(
     const REAL *source, ptrdiff_t row_step, ptrdiff_t column_step, ptrdiff_t rows, ptrdiff_t columns, REAL *target,
     ptrdiff_t target_step)
 {
-    ptrdiff_t row = 0;
-    for (; row + 4 <= rows; row += 4) {
+    /* Four rows at a time, of which the last four overlap those before them. */
+    for (ptrdiff_t next = 0; rows >= 4 && next < rows; next += 4) {
+        const ptrdiff_t row = next + 4 <= rows ? next : rows - 4;
         const REAL *line = source + row * row_step;
         ptrdiff_t column = 0;
         for (; column + 4 <= columns; column += 4) {
@@ -46,9 +57,12 @@ static inline __attribute__((always_inline)) void NAME(transpose_with)(
             for (int i = 0; i < 4; i++)
                 target[column * target_step + row + i] = line[i * row_step + column * column_step];
     }
-    for (; row < rows; row++)
-        for (ptrdiff_t column = 0; column < columns; column++)
-            target[column * target_step + row] = source[row * row_step + column * column_step];
+    if (rows == 3)
+        NAME(transpose_few)(3, source, row_step, column_step, columns, target, target_step);
+    if (rows == 2)
+        NAME(transpose_few)(2, source, row_step, column_step, columns, target, target_step);
+    if (rows == 1)
+        NAME(transpose_few)(1, source, row_step, column_step, columns, target, target_step);
 }
 
 static inline void NAME(transpose)(const REAL *source, ptrdiff_t row_step, ptrdiff_t column_step, ptrdiff_t rows,
@@ -86,23 +100,28 @@ static inline void NAME(transpose_to)(const REAL *source, ptrdiff_t source_step,
             target[place[column] * target_step + row] = source[row * source_step + column];
 }
 
-static inline void NAME(transpose_rows)(const REAL *const *rows, ptrdiff_t count, ptrdiff_t columns, REAL *target,
-                                        ptrdiff_t target_step)
+static inline void NAME(transpose_rows)(const REAL *const *rows, ptrdiff_t count, ptrdiff_t columns,
+                                        const REAL *shift, REAL *target, ptrdiff_t target_step)
 {
-    ptrdiff_t column = 0;
-    /* Four rows at a time, of which the last four overlap those before them. */
-    for (; count >= 4 && column + 4 <= columns; column += 4)
-        for (ptrdiff_t next = 0; next < count; next += 4) {
-            const ptrdiff_t row = next + 4 <= count ? next : count - 4;
-            REAL *to = target + column * target_step + row;
-            NAME(four) block[4];
-            for (int i = 0; i < 4; i++)
-                block[i] = *(const NAME(four) *)(rows[row + i] + column);
-            NAME(transpose_four)(block, to, to + target_step, to + 2 * target_step, to + 3 * target_step);
+    const ptrdiff_t most = 128 / sizeof(REAL);
+    ptrdiff_t done = count >= 4 ? columns / 4 * 4 : 0;
+    /* Rows for two cache lines of the target: those of so many rows stay in L1 for all columns. */
+    for (ptrdiff_t first = 0; first < count; first += most)
+        for (ptrdiff_t column = 0; column < done; column += 4) {
+            const NAME(four) shifts = shift ? *(const NAME(four) *)(shift + column) : (NAME(four)){0};
+            /* Four at a time, of which the last four overlap those before them. */
+            for (ptrdiff_t next = first; next < count && next < first + most; next += 4) {
+                const ptrdiff_t row = next + 4 <= count ? next : count - 4;
+                REAL *to = target + column * target_step + row;
+                NAME(four) block[4];
+                for (int i = 0; i < 4; i++)
+                    block[i] = *(const NAME(four) *)(rows[row + i] + column) + shifts;
+                NAME(transpose_four)(block, to, to + target_step, to + 2 * target_step, to + 3 * target_step);
+            }
         }
-    for (; column < columns; column++)
+    for (ptrdiff_t column = done; column < columns; column++)
         for (ptrdiff_t row = 0; row < count; row++)
-            target[column * target_step + row] = rows[row][column];
+            target[column * target_step + row] = rows[row][column] + (shift ? shift[column] : 0);
 }
 
 static inline void NAME(interleave)(ptrdiff_t count, const REAL *lines, ptrdiff_t line_step, ptrdiff_t width, REAL shift,

@@ -122,7 +122,7 @@ cdef class WeightGradientPlan(GradientPlan):
     cdef Py_ssize_t tap_block[4]       # taps of a task
     cdef Py_ssize_t tap_blocks[4]
     cdef Py_ssize_t coarse_offset, fine_offset, sums_offset
-    cdef bint coarse_in_place, fine_in_place, by_tap, along_lines, across_groups
+    cdef bint coarse_in_place, fine_in_place, by_tap, across_groups
     # per axis: rows (offset, first coarse index, last + 1) of a tap: where i * stride + offset lies inside the fine map
     cdef const Py_ssize_t[:, ::1] tap_z, tap_y, tap_x
 
@@ -133,7 +133,6 @@ cdef class WeightGradientPlan(GradientPlan):
         self.coarse_offset, self.fine_offset, self.sums_offset = fields.offsets
         self.coarse_in_place, self.fine_in_place = fields.in_place
         self.by_tap = fields.by_tap
-        self.along_lines = fields.along_lines
         self.across_groups = fields.across_groups
         self.tap_z, self.tap_y, self.tap_x = fields.tap_tables
 
@@ -231,51 +230,6 @@ cdef int add_tap(WeightGradientPlan plan, const Py_ssize_t *t, const Box *box, c
     return 0
 
 
-cdef int add_tap_along_lines(WeightGradientPlan plan, const Py_ssize_t *t, const Box *box, const Box *region,
-                             Py_ssize_t low, Py_ssize_t coarse_count, Py_ssize_t fine_count, real_t[::1] work,
-                             Py_ssize_t sums) except -1 nogil:
-    # As add_tap, for few channels: each sum is a product of lines, which pack_lines has packed. Pixels that the tap
-    # takes beside the fine map are left out, not multiplied by zeros: they may be infinite.
-    cdef Py_ssize_t step = plan.stride[3], shift = plan.tap_x[t[3], 0] - low
-    cdef Py_ssize_t a, b, k, n, z, y, line, lines, count
-    cdef Py_ssize_t coarse_size = volume(box)
-    cdef Py_ssize_t fine_size = region.size[0] * region.size[1] * region.size[2] * region.size[3] * step
-    cdef Py_ssize_t at[4]
-    cdef Py_ssize_t coarse_at[MAX_SEGMENTS]
-    cdef Py_ssize_t fine_at[MAX_SEGMENTS]
-    cdef const real_t *coarse_lines[MAX_SEGMENTS]
-    cdef const real_t *fine_lines[MAX_SEGMENTS]
-    cdef const real_t *end
-    cdef Box valid = box[0]
-    if not clip_to_tap(plan, t, &valid):
-        return 0
-    lines = valid.size[0] * valid.size[1] * valid.size[2]
-    for k in range((lines + MAX_SEGMENTS - 1) // MAX_SEGMENTS):
-        count = min(MAX_SEGMENTS, lines - k * MAX_SEGMENTS)
-        unravel_box(k * MAX_SEGMENTS * valid.size[3], &valid, at)
-        for line in range(count):
-            n, z, y = at[0], at[1], at[2]
-            coarse_at[line] = plan.coarse_offset + valid.start[3] - box.start[3] + box.size[3] * (
-                ((n - box.start[0]) * box.size[1] + z - box.start[1]) * box.size[2] + y - box.start[2])
-            fine_at[line] = (
-                plan.fine_offset + shift % step * region.size[3] + shift // step + valid.start[3] - box.start[3]
-                + region.size[3] * step * (
-                    ((n - region.start[0]) * region.size[1] + z * plan.stride[1] + plan.tap_z[t[1], 0]
-                     - region.start[1]) * region.size[2]
-                    + y * plan.stride[2] + plan.tap_y[t[2], 0] - region.start[2]))
-            at[3] = valid.start[3] + valid.size[3] - 1
-            advance(at, &valid)
-        for a in range(coarse_count):
-            for line in range(count):
-                coarse_lines[line] = &work[coarse_at[line] + a * coarse_size]
-            for b in range(fine_count):
-                for line in range(count):
-                    fine_lines[line] = &work[fine_at[line] + b * fine_size]
-                    end = &work[fine_at[line] + b * fine_size + valid.size[3] - 1]
-                work[sums + a * plan.fine_block + b] += dot_lines(count, coarse_lines, fine_lines, valid.size[3])
-    return 0
-
-
 cdef int add_tap_across_groups(WeightGradientPlan plan, const Py_ssize_t *t, const Box *box,
                                const stored_t[:, :, :, :, :, :] coarse, const stored_t[:, :, :, :, :, :] fine,
                                Py_ssize_t channel, Py_ssize_t channels, real_t[::1] work,
@@ -317,7 +271,7 @@ cdef int weight_gradient_task(WeightGradientPlan plan, Py_ssize_t task, const st
     cdef Py_ssize_t group = share.group, chunk = share.chunk
     cdef Py_ssize_t all_taps = volume_of(plan.kernel)
     cdef Py_ssize_t sums_size = plan.coarse_block * plan.fine_block, parts = plan.parts
-    cdef Py_ssize_t block, k, tap, i, j, row, low, high
+    cdef Py_ssize_t block, k, tap, i, j, row
     cdef Py_ssize_t index[4]
     cdef Py_ssize_t t[4]
     cdef Box box, region, taps
@@ -333,13 +287,8 @@ cdef int weight_gradient_task(WeightGradientPlan plan, Py_ssize_t task, const st
               plan.tap_z[taps.start[1] + taps.size[1] - 1, 0], plan.fine_size[1])
         scale(&region, 2, plan.stride[2], plan.tap_y[taps.start[2], 0],
               plan.tap_y[taps.start[2] + taps.size[2] - 1, 0], plan.fine_size[2])
-        low = plan.tap_x[taps.start[3], 0]
-        high = plan.tap_x[taps.start[3] + taps.size[3] - 1, 0]
-        if plan.along_lines:
-            region.start[3] = box.start[3] * plan.stride[3] + low
-            region.size[3] = box.size[3] + (high - low) // plan.stride[3]
-        else:
-            scale(&region, 3, plan.stride[3], low, high, plan.fine_size[3])
+        scale(&region, 3, plan.stride[3], plan.tap_x[taps.start[3], 0],
+              plan.tap_x[taps.start[3] + taps.size[3] - 1, 0], plan.fine_size[3])
         if volume(&region) == 0:
             continue
         if plan.across_groups:
@@ -347,15 +296,6 @@ cdef int weight_gradient_task(WeightGradientPlan plan, Py_ssize_t task, const st
                 unravel_box(tap, &taps, t)
                 add_tap_across_groups(plan, t, &box, coarse, fine, b, fine_count, work,
                                       plan.sums_offset + tap * sums_size)
-            continue
-        if plan.along_lines:
-            pack_lines(coarse, &box, 1, group * plan.coarse_channels + a, coarse_count, work[plan.coarse_offset:])
-            pack_lines(fine, &region, plan.stride[3], group * plan.fine_channels + b, fine_count,
-                       work[plan.fine_offset:])
-            for tap in range(volume(&taps)):
-                unravel_box(tap, &taps, t)
-                add_tap_along_lines(plan, t, &box, &region, low, coarse_count, fine_count, work,
-                                    plan.sums_offset + tap * sums_size)
             continue
         if not plan.coarse_in_place:
             pack_pixels(coarse, &box, EVERY, group * plan.coarse_channels + a, coarse_count, plan.coarse_block,
