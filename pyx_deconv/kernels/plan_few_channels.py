@@ -40,7 +40,7 @@ def lines_cost(
     """How many multiplications would take as long as one sample computed so; infinite where it cannot be."""
     taps = prod(direction.kernel for direction in directions)
     listed = taps * source_channels * (np.dtype(np.intp).itemsize + target_channels * tile.itemsize)
-    z, y, x = (*(ABSENT,) * (3 - len(directions)), *directions)
+    z, y, x = [ABSENT] * (3 - len(directions)) + list(directions)
     offsets = [offset for phase in x.phases for _, offset in phase.taps]
     if listed > NEAR_BYTES or y.source_step * x.source_step > plan.REMAINDERS or not (offsets and y.phases):
         return inf
