@@ -3,6 +3,7 @@
 The package, from what is called to what computes:
 
 ====================  ==================================================================================
+``layers``            Keras' layers: not imported here, but by ``from pyx_deconv.layers import ...``
 ``operators``         ``ConvTranspose`` and ``Conv``: the same with a weight that is prepared once
 ``functional``        ``conv_transpose``, ``conv`` and their gradients: what they promise
 ``_execution``        how a call becomes a result: plan from the shapes, allocate, call a kernel
