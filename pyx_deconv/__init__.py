@@ -3,6 +3,7 @@
 The package, from what is called to what computes:
 
 ====================  ==================================================================================
+``layers``            Keras' layers: not imported here, but by ``from pyx_deconv.layers import ...``
 ``operators``         ``ConvTranspose`` and ``Conv``: the same with a weight that is prepared once
 ``_matrices``         operators as SciPy's linear operators and sparse matrices
 ``functional``        ``conv_transpose``, ``conv`` and their gradients: what they promise
