@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import prod
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from ..geometry import Axis
 
 Shape = tuple[int, ...]  # (batch, z, y, x), or (z, y, x)
 Table = NDArray[np.intp]
@@ -99,6 +102,11 @@ def compact_block(size: Shape, most: int, longest: int = LINE) -> Shape:
     *rest, line = size
     x = even(line, min(most, longest))
     return (*pixel_block((1, *rest), most // x)[1:], x)
+
+
+def four(first: int, axes: tuple[Axis, ...], name: str, absent: int = 1) -> Shape:
+    """What ``name`` is on the axes of a map, behind what it is on the batch."""
+    return (first, *(absent,) * (3 - len(axes)), *(getattr(axis, name) for axis in axes))
 
 
 def blocks_of(size: Shape, block: Shape) -> Shape:

@@ -7,7 +7,7 @@ from math import prod
 from typing import TYPE_CHECKING
 
 from . import plan
-from .plan import Shape, Tile, ceil_div, even, round_up
+from .plan import Shape, Tile, ceil_div, even, four, round_up
 
 if TYPE_CHECKING:
     from ..geometry import Axis
@@ -90,11 +90,11 @@ def columns(
     tile: Tile,
 ) -> ColumnsFields:
     """Cut a scatter or a gather of few pixels. Channels are a group's."""
-
-    def four(first: int, name: str, absent: int) -> Shape:
-        return (first, *(absent,) * (3 - len(axes)), *(getattr(axis, name) for axis in axes))
-
-    coarse_size, fine_size, kernel = four(batch, "coarse", 1), four(batch, "fine", 1), four(1, "kernel", 1)
+    coarse_size, fine_size, kernel = (
+        four(batch, axes, "coarse"),
+        four(batch, axes, "fine"),
+        four(1, axes, "kernel"),
+    )
     pixels, fine_pixels, taps = prod(coarse_size), prod(fine_size), prod(kernel)
     first_block = first_blocks = weights_offset = fine_offset = 0
     lanes = tile.lanes
@@ -126,9 +126,9 @@ def columns(
         kernel=kernel,
         coarse_size=coarse_size,
         fine_size=fine_size,
-        stride=four(1, "stride", 1),
-        dilation=four(1, "dilation", 1),
-        begin=four(0, "begin", 0),
+        stride=four(1, axes, "stride"),
+        dilation=four(1, axes, "dilation"),
+        begin=four(0, axes, "begin", 0),
         product=(width, lanes, depth),
         direct=direct,
         channel_blocks=(channel_block, channel_blocks),

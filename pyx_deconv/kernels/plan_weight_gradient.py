@@ -17,6 +17,7 @@ from .plan import (
     ceil_div,
     compact_block,
     even,
+    four,
     pixel_block,
     round_up,
     table,
@@ -118,23 +119,19 @@ def weight_gradient(
     tile: Tile,
 ) -> WeightGradientFields:
     """Cut one weight gradient. Channels are those of a group, counted in parts."""
-    absent = 3 - len(axes)
-    ones = (1,) * absent
-    coarse_size = (batch, *ones, *(axis.coarse for axis in axes))
-    fine_size = (batch, *ones, *(axis.fine for axis in axes))
-    stride = (1, *ones, *(axis.stride if axis.coarse > 1 else 1 for axis in axes))
-    kernel = (1, *ones, *(axis.kernel for axis in axes))
-    dilations = (1, *ones, *(axis.dilation for axis in axes))
-    tables = [table([(0, 0, 1)], 3)] * absent
-    for axis, step in zip(axes, stride[1 + absent :], strict=True):
+    axes = tuple(axis if axis.coarse > 1 else axis._replace(stride=1) for axis in axes)
+    coarse_size, fine_size = four(batch, axes, "coarse"), four(batch, axes, "fine")
+    stride, kernel, dilations = (four(1, axes, name) for name in ("stride", "kernel", "dilation"))
+    tables = [table([(0, 0, 1)], 3)] * (3 - len(axes))
+    for axis in axes:
         offsets = [t * axis.dilation - axis.begin for t in range(axis.kernel)]
         tables.append(
             table(
                 [
                     (
                         offset,
-                        max(0, ceil_div(-offset, step)),
-                        min(axis.coarse, (axis.fine - 1 - offset) // step + 1),
+                        max(0, ceil_div(-offset, axis.stride)),
+                        min(axis.coarse, (axis.fine - 1 - offset) // axis.stride + 1),
                     )
                     for offset in offsets
                 ],
@@ -339,13 +336,12 @@ def lines_gradient(
         axes, parts, coarse_channels, fine_channels, tile
     ):
         return None
-    absent = (1,) * (3 - len(axes))
-    stride, dilation, kernel = (
-        (1, *absent, *(getattr(axis, name) for axis in axes)) for name in ("stride", "dilation", "kernel")
+    stride, dilation, kernel = (four(1, axes, name) for name in ("stride", "dilation", "kernel"))
+    begin, coarse_size, fine_size = (
+        four(0, axes, "begin", 0),
+        four(batch, axes, "coarse"),
+        four(batch, axes, "fine"),
     )
-    begin = (0, *(0,) * len(absent), *(axis.begin for axis in axes))
-    coarse_size = (batch, *absent, *(axis.coarse for axis in axes))
-    fine_size = (batch, *absent, *(axis.fine for axis in axes))
     vector = tile.lanes // 2
     products = coarse_channels * fine_channels
     most_taps = plan.SUMS_BYTES // (vector * tile.itemsize * products)
@@ -424,13 +420,12 @@ def columns_gradient(
     fine_in_place = in_place[1] and fine_channels % tile.unit == 0
     if not columns_pay(axes, coarse_channels, fine_channels, fine_in_place, tile):
         return None
-    absent = (1,) * (3 - len(axes))
-    stride, dilation, kernel = (
-        (1, *absent, *(getattr(axis, name) for axis in axes)) for name in ("stride", "dilation", "kernel")
+    stride, dilation, kernel = (four(1, axes, name) for name in ("stride", "dilation", "kernel"))
+    begin, coarse_size, fine_size = (
+        four(0, axes, "begin", 0),
+        four(batch, axes, "coarse"),
+        four(batch, axes, "fine"),
     )
-    begin = (0, *(0,) * len(absent), *(axis.begin for axis in axes))
-    coarse_size = (batch, *absent, *(axis.coarse for axis in axes))
-    fine_size = (batch, *absent, *(axis.fine for axis in axes))
     sums, packed = 2 * plan.SUMS_BYTES // tile.itemsize, 7 * plan.PACKED_BYTES // 4 // tile.itemsize
     coarse_block = block_of_lanes(coarse_channels, 256, tile)
     most_columns = min(plan.COLUMNS, sums // coarse_block)
