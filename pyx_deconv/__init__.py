@@ -3,6 +3,7 @@
 The package, from what is called to what computes:
 
 ====================  ==================================================================================
+``convert``           weights of PyTorch, Keras, ONNX and JAX, and back; whole ONNX graphs
 ``operators``         ``ConvTranspose`` and ``Conv``: the same with a weight that is prepared once
 ``functional``        ``conv_transpose``, ``conv`` and their gradients: what they promise
 ``_execution``        how a call becomes a result: plan from the shapes, allocate, call a kernel
@@ -14,8 +15,11 @@ The package, from what is called to what computes:
 ``kernels``           the compiled loops; they trust what reaches them
 ====================  ==================================================================================
 
-Every import goes down this table, never up.
+Every import goes down this table, never up. ``convert`` is imported when it is first used.
 """
+
+import importlib
+from typing import TYPE_CHECKING, Any
 
 from pyx_deconv import geometry
 from pyx_deconv.config import show_config
@@ -24,6 +28,9 @@ from pyx_deconv.geometry import output_size
 from pyx_deconv.operators import Conv, ConvTranspose
 from pyx_deconv.settings import Setting, solve_settings
 from pyx_deconv.threads import get_num_threads, num_threads, set_num_threads
+
+if TYPE_CHECKING:
+    from pyx_deconv import convert
 
 __version__ = "0.1.0"
 
@@ -36,6 +43,7 @@ __all__ = [
     "conv_backward",
     "conv_transpose",
     "conv_transpose_backward",
+    "convert",
     "geometry",
     "get_num_threads",
     "num_threads",
@@ -44,3 +52,9 @@ __all__ = [
     "show_config",
     "solve_settings",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "convert":
+        return importlib.import_module("pyx_deconv.convert")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
