@@ -3,7 +3,8 @@
 The package, from what is called to what computes:
 
 ====================  ==================================================================================
-``layers``            Keras' layers: not imported here, but by ``from pyx_deconv.layers import ...``
+``convert``           weights of PyTorch, Keras, ONNX and JAX, and back; whole ONNX models
+``layers``            layers as in Keras, and ``Sequential``
 ``operators``         ``ConvTranspose`` and ``Conv``: the same with a weight that is prepared once
 ``_matrices``         operators as SciPy's linear operators and sparse matrices
 ``functional``        ``conv_transpose``, ``conv`` and their gradients: what they promise
@@ -16,8 +17,11 @@ The package, from what is called to what computes:
 ``kernels``           the compiled loops; they trust what reaches them
 ====================  ==================================================================================
 
-Every import goes down this table, never up.
+Every import goes down this table, never up. ``convert`` and ``layers`` are imported when they are first used.
 """
+
+import importlib
+from typing import TYPE_CHECKING, Any
 
 from pyx_deconv import geometry
 from pyx_deconv.config import show_config
@@ -26,6 +30,9 @@ from pyx_deconv.geometry import output_size
 from pyx_deconv.operators import Conv, ConvTranspose
 from pyx_deconv.settings import Setting, solve_settings
 from pyx_deconv.threads import get_num_threads, num_threads, set_num_threads
+
+if TYPE_CHECKING:
+    from pyx_deconv import convert, layers
 
 __version__ = "0.1.0"
 
@@ -38,11 +45,19 @@ __all__ = [
     "conv_backward",
     "conv_transpose",
     "conv_transpose_backward",
+    "convert",
     "geometry",
     "get_num_threads",
+    "layers",
     "num_threads",
     "output_size",
     "set_num_threads",
     "show_config",
     "solve_settings",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("convert", "layers"):
+        return importlib.import_module(f"pyx_deconv.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
