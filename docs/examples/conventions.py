@@ -3,10 +3,12 @@
 from collections.abc import Callable, Iterator
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 import pyx_deconv as pxd
+from pyx_deconv import convert
 from pyx_deconv.geometry import (
     effective_kernel,
     full_size,
@@ -65,6 +67,62 @@ def worked() -> Iterator[str]:
             yield f"| {names} | {crop} | {size} | `{numbers(y)}` |"
 
 
+OURS: list[dict[str, Any]] = [
+    {},
+    {"stride": 2},
+    {"stride": 2, "padding": 1},
+    {"stride": 2, "padding": 1, "output_padding": 1},
+    {"stride": 2, "output_padding": 1},
+    {"stride": 2, "padding": ((1, 0),)},
+    {"stride": 2, "padding": ((0, 1),)},
+    {"stride": 2, "padding": "same"},
+    {"stride": 2, "padding": "same_lower"},
+    {"stride": 4, "padding": "same"},
+    {"dilation": 2},
+    {"groups": 2},
+]
+THEIRS: dict[str, tuple[Callable[..., Any], tuple[str, ...]]] = {
+    "PyTorch": (convert.to_torch, ("stride", "padding", "output_padding", "dilation", "groups")),
+    "Keras": (convert.to_keras, ("strides", "padding", "output_padding", "dilation_rate")),
+    "ONNX": (convert.to_onnx, ("strides", "pads", "output_padding", "dilations", "group")),
+    "flax": (convert.to_jax, ("strides", "padding", "kernel_dilation")),
+}
+
+
+def parameters() -> Iterator[str]:
+    """Yield what the converters make of operators with a kernel of 3 taps, without what is at its default."""
+    yield f"| pyx_deconv | {' | '.join(THEIRS)} |"
+    yield "|---" * (1 + len(THEIRS)) + "|"
+    weight = np.ones((2, 2, 3))
+    usual = {name: export(pxd.ConvTranspose(weight))[1] for name, (export, _) in THEIRS.items()}
+    for ours in OURS:
+        cells = [
+            f"`{', '.join(f'{name}={value!r}' for name, value in ours.items())}`" if ours else "defaults"
+        ]
+        op = pxd.ConvTranspose(weight, **ours)
+        for name, (export, shown) in THEIRS.items():
+            try:
+                settings = export(op)[1]
+            except ValueError:
+                cells.append("*no*")
+                continue
+            always = ("padding",) if name in ("Keras", "flax") else ()
+            changed = ", ".join(
+                f"{key}={plain(settings[key])}"
+                for key in shown
+                if key in settings and (key in always or settings[key] != usual[name].get(key))
+            )
+            cells.append(f"`{changed}`" if changed else "defaults")
+        yield "| " + " | ".join(cells) + " |"
+
+
+def plain(value: Any) -> str:
+    """Write a setting of one axis without the sequence around it."""
+    if isinstance(value, (tuple, list)) and len(value) == 1 and isinstance(value[0], int):
+        value = value[0]
+    return repr(value)
+
+
 def numbers(values: np.ndarray) -> str:
     """Write integers one after another."""
     return " ".join(f"{value:g}" for value in values)
@@ -116,7 +174,11 @@ def page(text: str) -> str:
     before, rest = text.split(MARKS[0])
     after = rest.split(MARKS[1])[1]
     lines = [
-        "## Where two conventions differ\n",
+        "## The same operator\n",
+        "What `pyx_deconv.convert` makes of a kernel of 3 taps in one dimension; *no* where the framework has"
+        " no such layer.\nflax' kernels are turned round as well.\n",
+        *parameters(),
+        "\n## Where two conventions differ\n",
         "By how many pixels the second begins later (+) or earlier (-) than the first, for kernels 1 to 7 and"
         " strides 1 to 4;\nwhere a pair is not listed, both keep the same pixels or have no such size.\n",
         *differences(),
