@@ -263,8 +263,11 @@ def across_groups(
         most //= 2
     sums_offset = round_up(packed, 16)
     blocks = blocks_of(size, block)
+    result = prod(size) * phases * lanes * tile.itemsize
     return replace(
         base,
+        # Reading and writing is all there is: a result that still has room in the last cache is faster there.
+        streams=result >= 2 * plan.STREAMED_BYTES,
         sizes=(
             *base.sizes[:4],
             prod(blocks) * channel_blocks,
