@@ -32,7 +32,7 @@ class _Convolution(OpRun):  # type: ignore[misc, unused-ignore]
     def _run(self, x: Array, weight: Array, bias: Array | None = None, **attributes: Any) -> tuple[Array]:
         given = {name: value for name, value in attributes.items() if value is not None}
         size = x.shape[2:] if "output_shape" in given else None
-        operators = vars(self).setdefault("operators", {})
+        operators = self.__dict__.setdefault("operators", {})
         held = operators.get(size)
         if held is None or not (_same(held[0], weight) and _same(held[1], bias)):
             held = weight, bias, make_operator(type(self).__name__, given, weight, bias, size)
