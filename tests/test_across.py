@@ -169,7 +169,7 @@ def test_more_phases_side_by_side_than_are_streamed_at_a_time(across):
     [
         ((64, 64), (32, 3, 4, 4), 2, True),
         ((90, 75), (56, 1, 9, 9), 3, True),
-        ((128, 128), (16, 19, 3, 3), 2, True),
+        ((128, 128), (24, 5, 4, 4), 2, True),
         ((48, 48), (64, 64, 4, 4), 2, False),
     ],
 )
