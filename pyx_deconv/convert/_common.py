@@ -11,7 +11,16 @@ from pyx_deconv._arguments import Pair, Same
 from pyx_deconv.geometry import effective_kernel, same_begin
 from pyx_deconv.operators import Conv, ConvTranspose
 
-__all__ = ["Described", "Exported", "array", "attribute", "bfloat16", "class_names", "describe", "per_axis"]
+__all__ = [
+    "Described",
+    "Exported",
+    "array",
+    "attribute",
+    "class_names",
+    "describe",
+    "named",
+    "per_axis",
+]
 
 
 class Exported(NamedTuple):
@@ -72,6 +81,11 @@ def narrow(values: NDArray[Any]) -> NDArray[Any]:
     """Return float32 numbers that came from bfloat16 as bfloat16, or as they are where there is none."""
     dtype = bfloat16()
     return values if dtype is None else values.astype(dtype)
+
+
+def named(weight: NDArray[Any], bias: NDArray[Any] | None, name: str = "weight") -> dict[str, NDArray[Any]]:
+    """Return copies of the weights by name, the bias only if there is one."""
+    return {name: weight.copy()} | ({} if bias is None else {"bias": bias.copy()})
 
 
 def per_axis(value: Any, name: str, rank: int, minimum: int = 1) -> tuple[int, ...]:

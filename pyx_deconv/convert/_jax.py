@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from pyx_deconv import _arguments
 from pyx_deconv._arguments import Pair
-from pyx_deconv.convert._common import Exported, array, class_names, describe, per_axis
+from pyx_deconv.convert._common import Exported, array, class_names, describe, named, per_axis
 from pyx_deconv.geometry import effective_kernel, full_size, jax_crop, keras_crop, same_begin
 from pyx_deconv.operators import Conv, ConvTranspose
 
@@ -335,7 +335,4 @@ def to_jax(op: ConvTranspose | Conv, *, transpose_kernel: bool = False) -> Expor
             else described.crops
         )
         settings["feature_group_count"] = described.groups
-    weights = {"kernel": kernel.copy()}
-    if op.bias is not None:
-        weights["bias"] = op.bias.copy()
-    return Exported(weights, settings)
+    return Exported(named(kernel, op.bias, "kernel"), settings)

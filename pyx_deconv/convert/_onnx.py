@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from pyx_deconv import _arguments
 from pyx_deconv._arguments import Pair
-from pyx_deconv.convert._common import Described, Exported, array, attribute, describe, per_axis
+from pyx_deconv.convert._common import Described, Exported, array, attribute, describe, named, per_axis
 from pyx_deconv.convert._tensor_proto import attributes, is_tensor, to_array
 from pyx_deconv.geometry import onnx_crop
 from pyx_deconv.operators import Conv, ConvTranspose
@@ -251,10 +251,7 @@ def to_onnx(op: ConvTranspose | Conv) -> Exported:
         settings["auto_pad"] = (described.same or "same_upper").upper()
     else:
         settings |= _pads(described, described.crops)
-    weights = {"weight": op.weight.copy()}
-    if op.bias is not None:
-        weights["bias"] = op.bias.copy()
-    return Exported(weights, settings)
+    return Exported(named(op.weight, op.bias), settings)
 
 
 def _pads(described: Described, crops: Sequence[Pair]) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from typing import Any
 
 from pyx_deconv import _arguments
-from pyx_deconv.convert._common import Described, Exported, array, attribute, describe
+from pyx_deconv.convert._common import Described, Exported, array, attribute, describe, named
 from pyx_deconv.operators import Conv, ConvTranspose
 
 __all__ = ["from_torch", "to_torch"]
@@ -119,10 +119,7 @@ def to_torch(op: ConvTranspose | Conv) -> Exported:
         "bias": op.bias is not None,
     }
     settings |= _transposed_padding(described) if described.transposed else _padding(described)
-    weights = {"weight": op.weight.copy()}
-    if op.bias is not None:
-        weights["bias"] = op.bias.copy()
-    return Exported(weights, settings)
+    return Exported(named(op.weight, op.bias), settings)
 
 
 def _transposed_padding(described: Described) -> dict[str, Any]:

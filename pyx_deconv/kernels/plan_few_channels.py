@@ -87,10 +87,12 @@ def few_channels(
 ) -> bool:
     """Whether lines are faster than the tile, in place or not, and with pixels ``across`` it where it can."""
     channels = source_channels, target_channels
-    tiles: float = tiles_cost(directions, batch, *channels, in_place, parts > 1, tile)
-    if across:
-        tiles = min(tiles, across_cost(directions, batch * groups, *channels, tile))
-    return lines_cost(directions, batch * groups, *channels, tile) < tiles
+    lines = lines_cost(directions, batch * groups, *channels, tile)
+    return (
+        lines < inf  # many channels: there is nothing to compare, and planning is felt in a first call
+        and lines < tiles_cost(directions, batch, *channels, in_place, parts > 1, tile)
+        and not (across and across_cost(directions, batch * groups, *channels, tile) <= lines)
+    )
 
 
 def small_groups(
