@@ -94,6 +94,7 @@ def bars(family: str, threads: int, rows: list[Row]) -> plt.Figure:
         panel.set_axisbelow(True)
         # Room for the labels; and the peak itself, unless all are far below it.
         panel.set_xlim(0, max(1.05 if longest > 0.3 else 0, 1.2 * longest))
+        panel.locator_params(axis="x", nbins=5)  # labels of small fractions are wide
         panel.tick_params(axis="y", length=0)
     panels[0][0].set_yticks(range(len(names)), names)
     panels[0][0].set_ylim(len(names) - 0.5, -0.5)
