@@ -23,7 +23,7 @@ SOURCES := setup.py pyproject.toml $(wildcard $(foreach e,py pyi pyx pxd pxi h,p
 help:
 	@echo 'make demo        enlarge a photograph, answer the classic examples (under three minutes from nothing)'
 	@echo 'make test        run the tests and measure the coverage'
-	@echo 'make notebooks   run every notebook, leave them as HTML in build/notebooks, say how to open them'
+	@echo 'make notebooks   open the lessons in JupyterLab'
 	@echo 'make bench       time the library beside the frameworks (QUICK=1: about a minute); a large download'
 	@echo 'make history     time pyx_deconv alone and compare with the last time, kept in .benchmarks'
 	@echo 'make lint        ruff, cython-lint, codespell; mends what it can'
@@ -40,8 +40,7 @@ test: $(VENV)/extra-test,bfloat16,demo,onnx
 	    --cov --cov-config ../pyproject.toml $(PYTEST_ARGS)
 
 notebooks: $(VENV)/extra-notebooks
-	$(BIN)/jupyter nbconvert --execute --to html --output-dir build/notebooks notebooks/*.ipynb
-	@echo 'To work with them: $(VENV)/bin/jupyter lab notebooks'
+	$(BIN)/jupyter lab notebooks
 
 bench: $(VENV)/extra-bench
 	$(BIN)/python -m benchmarks $(if $(QUICK),--quick) $(if $(DOCS),--publish docs/performance) $(BENCH_ARGS)
