@@ -30,8 +30,8 @@ TYPES = {
     15: ("complex128", "double_data"),
     BFLOAT16: ("bfloat16", "int32_data"),
 }
-# AttributeProto.AttributeType: the field of the value.
-FIELDS = {1: "f", 2: "i", 3: "s", 4: "t", 6: "floats", 7: "ints", 8: "strings"}
+# AttributeProto.AttributeType: of those that convolutions have, the field of the value.
+FIELDS = {2: "i", 3: "s", 7: "ints"}
 
 
 def is_tensor(value: Any) -> bool:
@@ -71,25 +71,16 @@ def to_array(tensor: Any, name: str) -> NDArray[Any]:
 
 
 def attributes(node: Any) -> dict[str, Any]:
-    """Return the attributes of a NodeProto as integers, numbers, strings, arrays and tuples of them."""
+    """Return the attributes of a convolution's NodeProto: integers, strings and tuples of integers."""
     found: dict[str, Any] = {}
     for each in node.attribute:
         if each.type not in FIELDS:
             raise ValueError(
-                f"attribute {each.name!r} of {node.op_type} is of type {each.type}, a graph or such"
+                f"attribute {each.name!r} of {node.op_type} is of type {each.type}, "
+                "and must be an integer (2), a string (3) or integers (7)"
             )
         value = getattr(each, FIELDS[each.type])
-        if each.type == 3:
-            value = _text(value)
-        elif each.type == 4:
-            value = to_array(value, f"attribute {each.name!r} of {node.op_type}")
-        elif each.type == 8:
-            value = tuple(_text(one) for one in value)
-        elif each.type > 4:
-            value = tuple(value)
-        found[each.name] = value
+        if isinstance(value, bytes):
+            value = value.decode("utf-8", "replace")
+        found[each.name] = value if isinstance(value, int | str) else tuple(value)
     return found
-
-
-def _text(value: Any) -> Any:
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
