@@ -161,7 +161,8 @@ def main() -> int:
         start = time.perf_counter()
         found = check(path, options.write)
         failed |= bool(found)
-        verdict = "failed" if found else "as committed"
+        passed = "written" if options.write else "as committed"
+        verdict = "failed" if found else passed
         print(f"{path.name}: {verdict}, {time.perf_counter() - start:.0f} s", flush=True)
         print(*found, sep="\n", end="\n" if found else "")
     if not options.lessons:

@@ -1,6 +1,6 @@
 """What the lessons share: pictures of arrays, and exercises that grade themselves."""
 
-from lessons.drawing import COLOURS, draw, row
+from lessons.drawing import COLOURS, bricks, draw, row
 from lessons.exercises import Exercise
 
-__all__ = ["COLOURS", "Exercise", "draw", "row"]
+__all__ = ["COLOURS", "Exercise", "bricks", "draw", "row"]

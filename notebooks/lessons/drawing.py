@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 from numpy.typing import ArrayLike
 
-__all__ = ["COLOURS", "draw", "row"]
+__all__ = ["COLOURS", "bricks", "draw", "row"]
 
 # One for each pixel of a 2 × 2 map; colour-blind readers can tell them apart too.
 COLOURS = np.array([["#E69F00", "#44BB99"], ["#DDCC77", "#8C96C6"]])
@@ -52,3 +52,14 @@ def draw(
     ax.set(xticks=range(columns), yticks=range(rows))
     ax.tick_params(length=0, labelcolor="0.4", labeltop=True, labelbottom=False)
     ax.spines[:].set_visible(False)
+
+
+def bricks(ax: Axes, n: int, kernel_size: int, stride: int, dilation: int = 1) -> None:
+    """Draw which cells each of n input pixels paints along one axis, by which tap."""
+    full = (n - 1) * stride + (kernel_size - 1) * dilation + 1
+    taps = np.full((n, full), np.nan)
+    for i in range(n):
+        for tap in range(kernel_size):
+            taps[i, i * stride + tap * dilation] = tap
+    draw(ax, taps, f"{n} pixels: {full} cells", COLOURS.ravel()[:n, np.newaxis])
+    ax.set_yticks(range(n), [f"pixel {i}" for i in range(n)])
