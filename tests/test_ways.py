@@ -406,7 +406,10 @@ def test_pairs_are_chosen_where_columns_are_slower(size, weight, stride, chosen)
 
 GROUPS = {
     "image": ((9, 11), (64, 1, 4, 4), {"stride": 2, "padding": 1, "groups": 64}),
-    "more than a block, and a rest": ((6, 5), (77, 1, 3, 2), {"stride": (1, 3), "padding": 1, "groups": 77}),
+    "more than a block, a rest": ((6, 5), (299, 1, 3, 2), {"stride": (1, 3), "padding": 1, "groups": 299}),
+    "half a vector": ((4, 70), (9, 1, 2, 5), {"stride": (1, 2), "padding": (0, 2), "groups": 9}),
+    "more taps than pixels": ((5, 6), (18, 1, 7, 7), {"padding": 3, "groups": 18}),
+    "taps of several tasks": ((3, 9), (8, 1, 15, 40), {"stride": (7, 9), "padding": 3, "groups": 8}),
     "line": ((40,), (20, 1, 7), {"stride": 3, "padding": ((2, 0),), "groups": 20}),
     "volume": ((3, 4, 5), (17, 1, 2, 3, 3), {"dilation": 2, "padding": 1, "groups": 17}),
 }

@@ -151,10 +151,12 @@ cdef extern from "lines.h" nogil:
     void dot_taps_double(Py_ssize_t taps, const double *x, const double *y, const Py_ssize_t *offsets, Py_ssize_t size,
                          double *sums)
     double sum_lanes_double(const double *lanes)
-    void dot_pixels_float(Py_ssize_t count, const float *x, Py_ssize_t x_step, const float *y, Py_ssize_t y_step,
-                          Py_ssize_t width, float *sums)
-    void dot_pixels_double(Py_ssize_t count, const double *x, Py_ssize_t x_step, const double *y, Py_ssize_t y_step,
-                           Py_ssize_t width, double *sums)
+    void dot_groups_float(Py_ssize_t taps, const Py_ssize_t *offsets, const Py_ssize_t *places, const float *x,
+                          Py_ssize_t x_step, const float *y, Py_ssize_t y_step, Py_ssize_t width, Py_ssize_t channels,
+                          float *sums)
+    void dot_groups_double(Py_ssize_t taps, const Py_ssize_t *offsets, const Py_ssize_t *places, const double *x,
+                           Py_ssize_t x_step, const double *y, Py_ssize_t y_step, Py_ssize_t width,
+                           Py_ssize_t channels, double *sums)
 
 cdef extern from "columns.h" nogil:
     enum:
@@ -450,12 +452,13 @@ cdef inline void add_multiples(Py_ssize_t pixels, Py_ssize_t depth, Py_ssize_t s
         add_multiples_double(pixels, depth, size, values, value_step, rows, row_step, sums, sums_step)
 
 
-cdef inline void dot_pixels(Py_ssize_t count, const real_t *x, Py_ssize_t x_step, const real_t *y, Py_ssize_t y_step,
-                            Py_ssize_t width, real_t *sums) noexcept nogil:
+cdef inline void dot_groups(Py_ssize_t taps, const Py_ssize_t *offsets, const Py_ssize_t *places, const real_t *x,
+                            Py_ssize_t x_step, const real_t *y, Py_ssize_t y_step, Py_ssize_t width,
+                            Py_ssize_t channels, real_t *sums) noexcept nogil:
     if real_t is float:
-        dot_pixels_float(count, x, x_step, y, y_step, width, sums)
+        dot_groups_float(taps, offsets, places, x, x_step, y, y_step, width, channels, sums)
     else:
-        dot_pixels_double(count, x, x_step, y, y_step, width, sums)
+        dot_groups_double(taps, offsets, places, x, x_step, y, y_step, width, channels, sums)
 
 
 def openmp_version():

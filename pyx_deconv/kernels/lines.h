@@ -15,7 +15,9 @@
  *     dot_taps     sums[t * lanes + j % lanes] += sum over j < size of x[j] * y[offsets[t] + j], for t < taps;
  *                  reads, and leaves out, up to a vector behind them
  *     sum_lanes    sum of the lanes of a vector, by halves
- *     dot_pixels   sums[j] += sum over i < count of x[i * x_step + j] * y[i * y_step + j], for j < width
+ *     dot_groups   sums[places[t] + c] += sum over p < width of x[p * x_step + c] * y[offsets[t] + p * y_step + c]
+ *                  for t < taps and c < channels, at least HALF_BYTES / sizeof(real). The last channels, as many as
+ *                  a vector (or half of one) has lanes, are summed behind those of the vectors before.
  */
 #ifndef PYX_DECONV_LINES_H
 #define PYX_DECONV_LINES_H

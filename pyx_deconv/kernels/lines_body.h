@@ -67,39 +67,6 @@ static inline REAL NAME(sum_lanes)(const REAL *lanes)
     return sum[0];
 }
 
-static inline void NAME(dot_pixels)(ptrdiff_t count, const REAL *x, ptrdiff_t x_step, const REAL *y, ptrdiff_t y_step,
-                              ptrdiff_t width, REAL *sums)
-{
-    enum { LANES = VECTOR_BYTES / sizeof(REAL), VECTORS = 4 };
-    typedef REAL vector __attribute__((vector_size(VECTOR_BYTES)));
-    typedef REAL unaligned __attribute__((vector_size(VECTOR_BYTES), aligned(sizeof(REAL)), may_alias));
-    ptrdiff_t j = 0;
-
-    for (; j + VECTORS * LANES <= width; j += VECTORS * LANES) {
-        vector sum[VECTORS] = {{0}};
-        for (ptrdiff_t i = 0; i < count; i++)
-#pragma GCC unroll 4
-            for (int v = 0; v < VECTORS; v++)
-                sum[v] += *(const unaligned *)(x + i * x_step + j + v * LANES)
-                          * *(const unaligned *)(y + i * y_step + j + v * LANES);
-#pragma GCC unroll 4
-        for (int v = 0; v < VECTORS; v++)
-            *(unaligned *)(sums + j + v * LANES) += sum[v];
-    }
-    for (; j + LANES <= width; j += LANES) {
-        vector sum = {0};
-        for (ptrdiff_t i = 0; i < count; i++)
-            sum += *(const unaligned *)(x + i * x_step + j) * *(const unaligned *)(y + i * y_step + j);
-        *(unaligned *)(sums + j) += sum;
-    }
-    for (; j < width; j++) {
-        REAL sum = 0;
-        for (ptrdiff_t i = 0; i < count; i++)
-            sum += x[i * x_step + j] * y[i * y_step + j];
-        sums[j] += sum;
-    }
-}
-
 typedef REAL NAME(lanes) __attribute__((vector_size(VECTOR_BYTES)));
 typedef REAL NAME(any_lanes) __attribute__((vector_size(VECTOR_BYTES), aligned(sizeof(REAL)), may_alias));
 typedef REAL NAME(half_lanes) __attribute__((vector_size(HALF_BYTES)));
@@ -319,5 +286,72 @@ static inline void NAME(add_groups)(ptrdiff_t count, const REAL *const *pixels, 
         count, pixels, pixel_step, weights, width, channels, bias, target, target_step);
 }
 
+/* taps is a constant, so that the sums stay in registers. */
+#define DOT_PIXELS(NAME, VECTOR, UNALIGNED)                                                                            \
+    static inline __attribute__((always_inline)) void NAME(                                                            \
+        int taps, const REAL *x, ptrdiff_t x_step, const REAL *y, const ptrdiff_t *offsets, ptrdiff_t y_step,          \
+        ptrdiff_t width, REAL *sums, const ptrdiff_t *places)                                                          \
+    {                                                                                                                  \
+        VECTOR sum[9];                                                                                                 \
+        const REAL *pixel[9];                                                                                          \
+        _Pragma("GCC unroll 9") for (int t = 0; t < taps; t++)                                                         \
+        {                                                                                                              \
+            sum[t] = *(const UNALIGNED *)(sums + places[t]);                                                           \
+            pixel[t] = y + offsets[t];                                                                                 \
+        }                                                                                                              \
+        for (ptrdiff_t p = 0; p < width; p++, x += x_step) {                                                           \
+            const VECTOR factor = *(const UNALIGNED *)x;                                                               \
+            _Pragma("GCC unroll 9") for (int t = 0; t < taps; t++)                                                     \
+                sum[t] += factor * *(const UNALIGNED *)(pixel[t] + p * y_step);                                        \
+        }                                                                                                              \
+        _Pragma("GCC unroll 9") for (int t = 0; t < taps; t++) *(UNALIGNED *)(sums + places[t]) = sum[t];              \
+    }
+
+/* Some pixels at a time, so that memory is read nearly in order; the last vector of channels begins where it ends with
+ * them, and has sums of its own. */
+#define DOT_GROUPS(NAME, PIXELS, VECTOR)                                                                               \
+    static void NAME(ptrdiff_t taps, const ptrdiff_t *offsets, const ptrdiff_t *places, const REAL *x,                 \
+                     ptrdiff_t x_step, const REAL *y, ptrdiff_t y_step, ptrdiff_t width, ptrdiff_t channels,           \
+                     REAL *sums)                                                                                       \
+    {                                                                                                                  \
+        const ptrdiff_t lanes = sizeof(VECTOR) / sizeof(REAL), most = 32;                                              \
+        for (ptrdiff_t p = 0; p < width; p += most)                                                                    \
+            for (ptrdiff_t first = 0; first < channels; first += lanes) {                                              \
+                const ptrdiff_t c = first + lanes <= channels ? first : channels - lanes;                              \
+                const ptrdiff_t count = width - p < most ? width - p : most;                                           \
+                for (ptrdiff_t t = 0, used; t < taps; t += used) {                                                     \
+                    const ptrdiff_t parts = (taps - t + 8) / 9;                                                        \
+                    used = (taps - t + parts - 1) / parts; /* as even as they can be */                                \
+                    switch (used) {                                                                                    \
+                        EACH_OF_9(DOT_SOME, PIXELS)                                                                    \
+                    }                                                                                                  \
+                }                                                                                                      \
+            }                                                                                                          \
+    }
+#define DOT_SOME(TAPS, PIXELS)                                                                                         \
+    case TAPS:                                                                                                         \
+        PIXELS(TAPS, x + p * x_step + c, x_step, y + p * y_step + c, offsets + t, y_step, count, sums + first,         \
+               places + t);                                                                                            \
+        break;
+#define EACH_OF_9(DO, WITH)                                                                                            \
+    DO(1, WITH) DO(2, WITH) DO(3, WITH) DO(4, WITH) DO(5, WITH) DO(6, WITH) DO(7, WITH) DO(8, WITH) DO(9, WITH)
+
+DOT_PIXELS(NAME(dot_pixels), NAME(lanes), NAME(any_lanes))
+DOT_PIXELS(NAME(dot_half_pixels), NAME(half_lanes), NAME(any_half_lanes))
+DOT_GROUPS(NAME(dot_whole_groups), NAME(dot_pixels), NAME(lanes))
+DOT_GROUPS(NAME(dot_half_groups), NAME(dot_half_pixels), NAME(half_lanes))
+
+static inline void NAME(dot_groups)(ptrdiff_t taps, const ptrdiff_t *offsets, const ptrdiff_t *places, const REAL *x,
+                                    ptrdiff_t x_step, const REAL *y, ptrdiff_t y_step, ptrdiff_t width,
+                                    ptrdiff_t channels, REAL *sums)
+{
+    (channels * sizeof(REAL) < VECTOR_BYTES ? NAME(dot_half_groups) : NAME(dot_whole_groups))(
+        taps, offsets, places, x, x_step, y, y_step, width, channels, sums);
+}
+
 #undef ADD_PIXELS
 #undef ADD_GROUPS
+#undef DOT_PIXELS
+#undef DOT_GROUPS
+#undef DOT_SOME
+#undef EACH_OF_9

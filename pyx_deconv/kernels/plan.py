@@ -81,6 +81,18 @@ def block_of_lanes(channels: int, most: int, tile: Tile) -> int:
     return min(round_up(channels, tile.unit), even(channels, most, tile.lanes))
 
 
+def block_of_groups(lanes: int, in_place: bool, tile: Tile) -> int:
+    """A block of the channels of all groups: whole vectors, the last of which is at least half of one.
+
+    What is read in place is read in long runs, what is packed stays near.
+    """
+    vector = tile.lanes // 2
+    block = even(lanes, 256 if in_place else 128, vector)
+    while 0 < lanes % block < tile.unit:
+        block = block - vector if block > vector else lanes
+    return block
+
+
 def apart(size: int, itemsize: int) -> int:
     """Return a distance of rows: an odd number of cache lines, so that rows share no set of L1."""
     line = 64 // itemsize

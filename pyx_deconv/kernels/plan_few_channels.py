@@ -11,7 +11,7 @@ from math import inf, prod
 import numpy as np
 
 from . import plan
-from .plan import Shape, Tile, blocks_of, ceil_div, even, pixel_block, round_up
+from .plan import Shape, Tile, block_of_groups, blocks_of, ceil_div, even, pixel_block, round_up
 from .plan_across import across_cost
 from .plan_correlation import (
     CorrelationFields,
@@ -225,12 +225,9 @@ def across_groups(
     tile: Tile,
 ) -> CorrelationFields:
     """Products of pixels and weights, lane by lane of the groups. Channels are a group's."""
-    lanes, vector = groups * target_channels, tile.lanes // 2
+    lanes = groups * target_channels
     in_place = in_place and target_channels == 1
-    # Blocks of whole vectors, the last of which is no smaller than half a vector.
-    channel_block = even(lanes, 128, vector)
-    while 0 < lanes % channel_block < tile.unit:
-        channel_block = channel_block - vector if channel_block > vector else lanes
+    channel_block = block_of_groups(lanes, in_place, tile)
     base = correlation(
         directions,
         batch,

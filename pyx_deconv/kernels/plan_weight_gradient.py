@@ -12,6 +12,7 @@ from .plan import (
     Table,
     Tile,
     apart,
+    block_of_groups,
     block_of_lanes,
     blocks_of,
     ceil_div,
@@ -87,7 +88,7 @@ def single_channels(
     groups: int, coarse_channels: int, fine_channels: int, in_place: tuple[bool, bool], tile: Tile
 ) -> bool:
     """Whether each channel is a group of its own, and groups lie side by side: vectors run across them."""
-    return coarse_channels == fine_channels == 1 and all(in_place) and 2 * groups >= tile.unit
+    return coarse_channels == fine_channels == 1 and all(in_place) and groups >= tile.unit
 
 
 def columns_pay(
@@ -145,8 +146,12 @@ def weight_gradient(
     in_place = (in_place[0], in_place[1] and (across_groups or fine_channels % tile.unit == 0))
     # Channels that a thread sums over all its pixels, for as many taps as fit beside each other.
     coarse_block = even(round_up(coarse_channels, tile.rows), 64, tile.rows)
-    fine_block = block_of_lanes(fine_channels, 64, tile)
-    tap_block = pixel_block(kernel, max(1, plan.SUMS_BYTES // (tile.itemsize * coarse_block * fine_block)))
+    row_size = fine_block = block_of_lanes(fine_channels, 64, tile)
+    if across_groups:
+        fine_block = block_of_groups(fine_channels, True, tile)
+        row_size = round_up(fine_block, tile.lanes // 2)  # each vector has sums of its own
+    most_taps = min(plan.TAPS, plan.SUMS_BYTES // (tile.itemsize * coarse_block * row_size))
+    tap_block = pixel_block(kernel, max(1, most_taps))
 
     budget = plan.PACKED_BYTES // tile.itemsize
     block = pixel_block(coarse_size, plan.PIXELS)
@@ -179,7 +184,7 @@ def weight_gradient(
     chunks, chunk_blocks = cut_pixels(tasks, prod(blocks), max(1, weight_bytes), plan.TASKS)
     return WeightGradientFields(
         channels=(groups, parts, coarse_channels, fine_channels),
-        sizes=(tasks * chunks, round_up(sums_offset + prod(tap_block) * coarse_block * fine_block, 16)),
+        sizes=(tasks * chunks, round_up(sums_offset + prod(tap_block) * coarse_block * row_size, 16)),
         kernel=kernel,
         coarse_size=coarse_size,
         fine_size=fine_size,

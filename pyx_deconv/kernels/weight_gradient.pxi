@@ -230,35 +230,66 @@ cdef int add_tap(WeightGradientPlan plan, const Py_ssize_t *t, const Box *box, c
     return 0
 
 
-cdef int add_tap_across_groups(WeightGradientPlan plan, const Py_ssize_t *t, const Box *box,
-                               const stored_t[:, :, :, :, :, :] coarse, const stored_t[:, :, :, :, :, :] fine,
-                               Py_ssize_t channel, Py_ssize_t channels, real_t[::1] work,
-                               Py_ssize_t sums) except -1 nogil:
-    # As add_tap, where each channel is a group of its own and meets only itself:
-    # work[sums + c] += sum over the box's pixels i of coarse[c, i] * fine[c, stride*i + offset[t]]
-    cdef Py_ssize_t line, n, z, y, x, fine_x
+cdef int add_taps_across_groups(WeightGradientPlan plan, const Box *taps, const Box *box,
+                                const stored_t[:, :, :, :, :, :] coarse, const stored_t[:, :, :, :, :, :] fine,
+                                Py_ssize_t channel, Py_ssize_t channels, Py_ssize_t sums_size,
+                                real_t[::1] work) except -1 nogil:
+    # As add_tap for all taps, where each channel is a group of its own and meets only itself: the sums of tap t
+    # += sum over the box's pixels i of coarse[c, i] * fine[c, stride*i + offset[t]], as dot_groups lays them out
+    cdef Py_ssize_t coarse_step = coarse.strides[4] // <Py_ssize_t>sizeof(stored_t)
+    cdef Py_ssize_t fine_step = fine.strides[4] // <Py_ssize_t>sizeof(stored_t)
+    cdef Py_ssize_t line_step = fine.strides[3] // <Py_ssize_t>sizeof(stored_t)
+    cdef Py_ssize_t plane_step = fine.strides[2] // <Py_ssize_t>sizeof(stored_t)
+    cdef Py_ssize_t line, x, end_x, run, z, y, tz, ty, tx, fine_z, fine_y, fine_x, count
+    cdef Py_ssize_t first_z, last_z, first_y, last_y, first_x, last_x
     cdef Py_ssize_t at[4]
-    cdef const stored_t *coarse_line
-    cdef const stored_t *fine_line
+    cdef Py_ssize_t offsets[MAX_TAPS]
+    cdef Py_ssize_t places[MAX_TAPS]
+    cdef const stored_t *pixel
+    cdef const stored_t *origin
     cdef const stored_t *end
-    cdef real_t *last = &work[sums + channels - 1]
-    cdef Box valid = box[0]
-    if not clip_to_tap(plan, t, &valid):
-        return 0
-    x = valid.start[3]
-    fine_x = x * plan.stride[3] + plan.tap_x[t[3], 0]
-    for line in range(valid.size[0] * valid.size[1] * valid.size[2]):
-        unravel_box(line * valid.size[3], &valid, at)
-        n = at[0]
-        z = at[1] * plan.stride[1] + plan.tap_z[t[1], 0]
-        y = at[2] * plan.stride[2] + plan.tap_y[t[2], 0]
-        coarse_line = &coarse[n, channel, at[1], at[2], x, 0]
-        end = &coarse[n, channel + channels - 1, at[1], at[2], x + valid.size[3] - 1, 0]
-        fine_line = &fine[n, channel, z, y, fine_x, 0]
-        end = &fine[n, channel + channels - 1, z, y, fine_x + plan.stride[3] * (valid.size[3] - 1), 0]
-        dot_pixels(valid.size[3], <const real_t *>coarse_line, coarse.strides[4] // <Py_ssize_t>sizeof(stored_t),
-                   <const real_t *>fine_line, plan.stride[3] * (fine.strides[4] // <Py_ssize_t>sizeof(stored_t)),
-                   channels, &work[sums])
+    cdef real_t *last = &work[plan.sums_offset + volume(taps) * sums_size - 1]
+    for line in range(box.size[0] * box.size[1] * box.size[2]):
+        unravel_box(line * box.size[3], box, at)
+        first_z, last_z = taps.start[1], taps.start[1] + taps.size[1]
+        first_y, last_y = taps.start[2], taps.start[2] + taps.size[2]
+        taps_inside(plan.tap_z, at[1] * plan.stride[1], plan.fine_size[1], &first_z, &last_z)
+        taps_inside(plan.tap_y, at[2] * plan.stride[2], plan.fine_size[2], &first_y, &last_y)
+        if first_z == last_z or first_y == last_y:
+            continue
+        fine_z = at[1] * plan.stride[1] + plan.tap_z[first_z, 0]
+        fine_y = at[2] * plan.stride[2] + plan.tap_y[first_y, 0]
+        x, end_x = box.start[3], box.start[3] + box.size[3]
+        while x < end_x:
+            # The pixels from x on that the same taps lead into the fine map, as in correlate_groups.
+            first_x, last_x = taps.start[3], taps.start[3] + taps.size[3]
+            taps_inside(plan.tap_x, x * plan.stride[3], plan.fine_size[3], &first_x, &last_x)
+            run = 1
+            if last_x - first_x == taps.size[3]:
+                run = (plan.fine_size[3] - 1 - plan.tap_x[last_x - 1, 0]) // plan.stride[3] + 1 - x
+                run = min(run, end_x - x)
+            count = 0
+            for tz in range(first_z, last_z):
+                z = plan.tap_z[tz, 0] - plan.tap_z[first_z, 0]
+                for ty in range(first_y, last_y):
+                    y = plan.tap_y[ty, 0] - plan.tap_y[first_y, 0]
+                    for tx in range(first_x, last_x):
+                        offsets[count] = (z * plane_step + y * line_step
+                                          + (plan.tap_x[tx, 0] - plan.tap_x[first_x, 0]) * fine_step)
+                        places[count] = sums_size * (((tz - taps.start[1]) * taps.size[2] + ty - taps.start[2])
+                                                     * taps.size[3] + tx - taps.start[3])
+                        count += 1
+            if count:
+                fine_x = x * plan.stride[3] + plan.tap_x[first_x, 0]
+                pixel = &coarse[at[0], channel, at[1], at[2], x, 0]
+                end = &coarse[at[0], channel + channels - 1, at[1], at[2], x + run - 1, 0]
+                origin = &fine[at[0], channel, fine_z, fine_y, fine_x, 0]
+                end = &fine[at[0], channel + channels - 1, at[1] * plan.stride[1] + plan.tap_z[last_z - 1, 0],
+                            at[2] * plan.stride[2] + plan.tap_y[last_y - 1, 0],
+                            (x + run - 1) * plan.stride[3] + plan.tap_x[last_x - 1, 0], 0]
+                dot_groups(count, offsets, places, <const real_t *>pixel, coarse_step, <const real_t *>origin,
+                           plan.stride[3] * fine_step, run, channels, &work[plan.sums_offset])
+            x += run
     return 0
 
 
@@ -271,10 +302,16 @@ cdef int weight_gradient_task(WeightGradientPlan plan, Py_ssize_t task, const st
     cdef Py_ssize_t group = share.group, chunk = share.chunk
     cdef Py_ssize_t all_taps = volume_of(plan.kernel)
     cdef Py_ssize_t sums_size = plan.coarse_block * plan.fine_block, parts = plan.parts
-    cdef Py_ssize_t block, k, tap, i, j, row
+    cdef Py_ssize_t block, k, tap, i, j, row, last = fine_count, shift = 0
     cdef Py_ssize_t index[4]
     cdef Py_ssize_t t[4]
     cdef Box box, region, taps
+    if plan.across_groups:  # the last of a row of sums are those of a vector
+        sums_size = whole_vectors(plan.fine_block, sizeof(real_t))
+        k = (TILE_UNIT if fine_count * <Py_ssize_t>sizeof(real_t) < TILE_BYTES // 2 else TILE_BYTES // 2)
+        k //= <Py_ssize_t>sizeof(real_t)
+        last = fine_count // k * k
+        shift = last + k - fine_count
     unravel(share.taps, plan.tap_blocks, index)
     taps = cut(index, plan.tap_block, plan.kernel)
     for k in range(plan.sums_offset, plan.sums_offset + volume(&taps) * sums_size):
@@ -292,10 +329,7 @@ cdef int weight_gradient_task(WeightGradientPlan plan, Py_ssize_t task, const st
         if volume(&region) == 0:
             continue
         if plan.across_groups:
-            for tap in range(volume(&taps)):
-                unravel_box(tap, &taps, t)
-                add_tap_across_groups(plan, t, &box, coarse, fine, b, fine_count, work,
-                                      plan.sums_offset + tap * sums_size)
+            add_taps_across_groups(plan, &taps, &box, coarse, fine, b, fine_count, sums_size, work)
             continue
         if not plan.coarse_in_place:
             pack_pixels(coarse, &box, EVERY, group * plan.coarse_channels + a, coarse_count, plan.coarse_block,
@@ -315,7 +349,7 @@ cdef int weight_gradient_task(WeightGradientPlan plan, Py_ssize_t task, const st
                 k = (((group * plan.coarse_channels + a) // parts + i) * (plan.fine_channels // parts) + b // parts + j)
                 k = parts * (k * all_taps + (t[1] * plan.kernel[2] + t[2]) * plan.kernel[3] + t[3])
                 if parts == 1:
-                    partial[chunk, k] = work[row + j]
+                    partial[chunk, k] = work[row + (j if j < last else j + shift)]
                 else:   # conj(x) * g = (re*re + im*im) + i (re*im - im*re)
                     partial[chunk, k] = work[row + 2 * j] + work[row + plan.fine_block + 2 * j + 1]
                     partial[chunk, k + 1] = work[row + 2 * j + 1] - work[row + plan.fine_block + 2 * j]
