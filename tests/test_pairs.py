@@ -43,6 +43,7 @@ LAYERS = {
     "one axis": ((1, 32, 9, 41), (32, 33, 1, 5), {"stride": (1, 3)}),
     "other axis": ((1, 32, 41, 9), (32, 33, 5, 1), {"stride": (3, 1)}),
     "volume": ((1, 32, 9, 11, 9), (32, 33, 2, 2, 2), {}),
+    "beside": ((9, 32, 4, 6), (32, 33, 6, 7), {"padding": ((1, 2), (4, 2))}),  # many taps meet nothing
 }
 BOTH = ("channels_first", "channels_last")
 

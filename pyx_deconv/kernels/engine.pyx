@@ -52,14 +52,14 @@ cdef extern from "tile.h" nogil:
     void tile_float(Py_ssize_t width, Py_ssize_t segments, Py_ssize_t depth, Py_ssize_t used_rows,
                     const float **rows, const Py_ssize_t *shifts, Py_ssize_t row_step,
                     const float *panel, const Py_ssize_t *offsets, Py_ssize_t panel_step,
-                    float *c, Py_ssize_t c_step, bint adds)
+                    float *c, Py_ssize_t c_step, const Py_ssize_t *places, bint adds)
     void tall_tile_double(Py_ssize_t used_rows, Py_ssize_t segments, Py_ssize_t depth, const double *rows,
                           const Py_ssize_t *shifts, Py_ssize_t row_step, const double *panel,
                           const Py_ssize_t *offsets, Py_ssize_t panel_step, double *c, Py_ssize_t c_step, bint adds)
     void tile_double(Py_ssize_t width, Py_ssize_t segments, Py_ssize_t depth, Py_ssize_t used_rows,
                      const double **rows, const Py_ssize_t *shifts, Py_ssize_t row_step,
                      const double *panel, const Py_ssize_t *offsets, Py_ssize_t panel_step,
-                     double *c, Py_ssize_t c_step, bint adds)
+                     double *c, Py_ssize_t c_step, const Py_ssize_t *places, bint adds)
 
 cdef extern from "transpose.h" nogil:
     void transpose_float(const float *source, Py_ssize_t row_step, Py_ssize_t column_step, Py_ssize_t rows,
@@ -184,6 +184,7 @@ cdef enum:
     MAX_ROWS = 16       # at least TILE_ROWS
     MAX_SEGMENTS = 64   # taps or lines gathered before the tile is called: the pointers stay in L1
     MAX_COLUMNS = 1024   # of a task: taps and channels of the fine map (plan.COLUMNS)
+    MAX_UNITS = 256     # of a task: pairs of outputs (half of plan.PIXELS)
     MAX_TAPS = 512      # of a task, for pairs of taps, and along lines (plan.TAPS)
     TURNED = 32         # channels and pixels that are transposed at a time on their way out
     MAX_TOGETHER = 8    # phases whose outputs are stored side by side
@@ -234,10 +235,10 @@ cdef inline void tile_at(Py_ssize_t width, Py_ssize_t segments, Py_ssize_t depth
                          bint adds) noexcept nogil:
     if real_t is float:
         tile_float(width, segments, depth, used_rows, rows, shifts, row_step, panel, offsets, panel_step, c, c_step,
-                   adds)
+                   NULL, adds)
     else:
         tile_double(width, segments, depth, used_rows, rows, shifts, row_step, panel, offsets, panel_step, c, c_step,
-                    adds)
+                    NULL, adds)
 
 
 cdef inline void tile(Py_ssize_t width, Py_ssize_t segments, Py_ssize_t depth, Py_ssize_t used_rows,

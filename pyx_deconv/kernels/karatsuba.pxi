@@ -9,6 +9,8 @@
 # A tap without a partner has m0 = d0*g, m2 = d1*g. In two dimensions a unit of 2 x 2 outputs takes 9 products of
 # channels instead of 16, in three 27 instead of 64. The differences are made once for all target channels, the sums of
 # weights when they are packed, and the products of all source channels and taps are added up before y0 and y1 are.
+# Left out are products that are zero, with pixels beside the source, and those of an output that does not exist, the
+# second of the last pair.
 #
 # The sums of weights leave the taps themselves in place, so that a block can be computed anew, tap by tap: where
 # something overflows or is not finite (infinity minus infinity would reach outputs that no tap leads to), and where a
@@ -134,39 +136,110 @@ cdef int make_values(const Layout *layout, const Box *units, const Reach *reach,
     return 0
 
 
-cdef int add_element(CorrelationPlan plan, Py_ssize_t units, const Reach *reach, const Py_ssize_t *slots,
-                     Py_ssize_t depth, Py_ssize_t width, Py_ssize_t channel, const real_t[::1] packed, Py_ssize_t group,
-                     Py_ssize_t panel, Py_ssize_t panels, real_t[::1] work) except -1 nogil:
-    # work[products_offset + (point * units + unit) * channel_block + lane] += values times weights, point by point
-    cdef Py_ssize_t z, y, x, p, i, first, used, point, slot, lanes, place, value = 0
-    cdef Py_ssize_t no_offset[1]
+cdef inline void tile_to(Py_ssize_t width, Py_ssize_t depth, Py_ssize_t used_rows, const real_t **rows,
+                         const real_t *panel, real_t *c, Py_ssize_t c_step, const Py_ssize_t *places) noexcept nogil:
+    # One segment of rows side by side, added to some rows of c.
+    cdef Py_ssize_t no_offset = 0
+    if real_t is float:
+        tile_float(width, 1, depth, used_rows, rows, NULL, 1, panel, &no_offset, width, c, c_step, places, True)
+    else:
+        tile_double(width, 1, depth, used_rows, rows, NULL, 1, panel, &no_offset, width, c, c_step, places, True)
+
+
+cdef inline void narrow(Reach *reach, bint paired, int axis, const Box *units, Box *part) noexcept nogil:
+    # Only the units that meet a pixel of the source: part says which, and reach is counted from their first.
+    cdef Py_ssize_t first = max(0, (reach.low - reach.count + 1 + paired) >> paired)
+    part.start[axis] = first
+    part.size[axis] = min(units.size[axis], (reach.high + paired) >> paired) - first
+    first <<= paired
+    reach.first += first * reach.step
+    reach.low -= first
+    reach.high -= first
+
+
+cdef inline void clip_to_point(const Reach *reach, bint paired, Py_ssize_t index, Py_ssize_t outputs, int axis,
+                               const Box *part, Box *met) noexcept nogil:
+    # Of a part of the units, those where this point's value is not zero and its product is added to one of so many
+    # outputs: the last pair can be half of one.
+    cdef Py_ssize_t first = min(index, 1)   # of the pixels that make the value
+    cdef Py_ssize_t last = first + (reach.count == 3 and index != 1)
+    met.start[axis] = 0
+    met.size[axis] = part.size[axis]
+    clip(met, axis, (reach.low - last + paired) >> paired, (reach.high - first + paired) >> paired)
+    if paired and index == reach.count - 1:
+        clip(met, axis, 0, (outputs >> 1) - part.start[axis])
+
+
+cdef inline Py_ssize_t list_units(const Box *met, const Box *part, const Box *units, Py_ssize_t width,
+                                  Py_ssize_t *rows, Py_ssize_t *places) noexcept nogil:
+    # Where those that are met lie in the values of a part of the units, and in all units; returns how many there are.
+    cdef Py_ssize_t n, z, y, x, row, place, count = 0
+    for n in range(met.size[0]):
+        for z in range(met.start[1], met.start[1] + met.size[1]):
+            for y in range(met.start[2], met.start[2] + met.size[2]):
+                row = ((n * part.size[1] + z) * part.size[2] + y) * part.size[3]
+                place = (((n * units.size[1] + part.start[1] + z) * units.size[2] + part.start[2] + y) * units.size[3]
+                         + part.start[3])
+                for x in range(met.start[3], met.start[3] + met.size[3]):
+                    rows[count] = (row + x) * width
+                    places[count] = place + x
+                    count += 1
+    return count
+
+
+cdef inline bint same_pixels(const Box *a, const Box *b) noexcept nogil:
+    return (a.start[1] == b.start[1] and a.size[1] == b.size[1] and a.start[2] == b.start[2]
+            and a.size[2] == b.size[2] and a.start[3] == b.start[3] and a.size[3] == b.size[3])
+
+
+cdef int add_element(CorrelationPlan plan, const Box *box, const Box *units, const Box *part, const Reach *reach,
+                     const Py_ssize_t *slots, Py_ssize_t depth, Py_ssize_t width, Py_ssize_t channel,
+                     const real_t[::1] packed, Py_ssize_t group, Py_ssize_t panel, Py_ssize_t panels,
+                     real_t[::1] work) except -1 nogil:
+    # work[products_offset + (point * units + unit) * channel_block + lane] += values times weights, point by point,
+    # for part of the units
+    cdef Py_ssize_t z, y, x, p, i, first, used, point, slot, lanes, place, value = 0, count = 0
+    cdef Py_ssize_t all_units = volume(units), size = volume(part) * width
+    cdef Py_ssize_t row_of[MAX_UNITS]
+    cdef Py_ssize_t places[MAX_UNITS]
     cdef const real_t *rows[MAX_ROWS]
     cdef const real_t *values
     cdef const real_t *end
     cdef real_t *products
-    no_offset[0] = 0
+    cdef Box met = part[0], listed = part[0]
+    listed.size = [0, 0, 0, 0]
     for z in range(reach[1].count):
+        clip_to_point(&reach[1], plan.paired[1], z, box.size[1], 1, part, &met)
         for y in range(reach[2].count):
+            clip_to_point(&reach[2], plan.paired[2], y, box.size[2], 2, part, &met)
             for x in range(reach[3].count):
+                clip_to_point(&reach[3], plan.paired[3], x, box.size[3], 3, part, &met)
+                if not same_pixels(&met, &listed):
+                    count = list_units(&met, part, units, width, row_of, places)
+                    listed = met
                 # Two pixels of a pair are its first and its last point.
                 point = z * (1 + (reach[1].count == 2))
                 point = point * (1 + 2 * plan.paired[2]) + y * (1 + (reach[2].count == 2))
                 point = point * (1 + 2 * plan.paired[3]) + x * (1 + (reach[3].count == 2))
-                values = &work[plan.values_offset + value * units * width]
-                products = &work[plan.products_offset + point * units * plan.channel_block]
-                end = &work[plan.products_offset + (point + 1) * units * plan.channel_block - 1]
+                values = &work[plan.values_offset + value * size]
+                products = &work[plan.products_offset + point * all_units * plan.channel_block]
+                end = &work[plan.products_offset + (point + 1) * all_units * plan.channel_block - 1]
                 slot = slot_of(plan, slots[z], slots[3 + y], slots[6 + x])
                 for p in range(panels):
                     lanes = panel_width(plan, panel + p)
                     place = panel_place(plan, group, panel + p) + (slot * plan.source_channels + channel) * lanes
                     end = &packed[place + depth * lanes - 1]
                     first = 0
-                    while first < units:
-                        used = min(<Py_ssize_t>TILE_ROWS, units - first)
+                    while first < count:
+                        used = min(<Py_ssize_t>TILE_ROWS, count - first)
                         for i in range(TILE_ROWS):
-                            rows[i] = values + (first + (i if i < used else 0)) * width
-                        tile(lanes, 1, depth, used, rows, 1, &packed[place], no_offset, lanes,
-                             products + first * plan.channel_block + p * plan.lanes, plan.channel_block)
+                            rows[i] = values + row_of[first + (i if i < used else 0)]
+                        if count == all_units:
+                            tile_to(lanes, depth, used, rows, &packed[place],
+                                    products + first * plan.channel_block + p * plan.lanes, plan.channel_block, NULL)
+                        else:
+                            tile_to(lanes, depth, used, rows, &packed[place], products + p * plan.lanes,
+                                    plan.channel_block, &places[first])
                         first += TILE_ROWS
                 value += 1
     return 0
@@ -227,7 +300,7 @@ cdef int multiply_pairs(CorrelationPlan plan, Py_ssize_t phase, const Box *task,
     cdef Py_ssize_t slots[9]
     cdef Reach reach[4]
     cdef Layout layout
-    cdef Box box, units
+    cdef Box box, units, part
     cdef int axis
     if not phase_box(plan, phase, task, index, &box):
         return 1
@@ -236,6 +309,7 @@ cdef int multiply_pairs(CorrelationPlan plan, Py_ssize_t phase, const Box *task,
     units = box
     for axis in range(1, 4):
         units.size[axis] = (box.size[axis] + plan.paired[axis]) // (1 + plan.paired[axis])
+    part = units
     i = volume(&units) * plan.channel_block
     for axis in range(1, 4):
         i *= 1 + 2 * plan.paired[axis]
@@ -248,20 +322,23 @@ cdef int multiply_pairs(CorrelationPlan plan, Py_ssize_t phase, const Box *task,
         for ez in range(plan.phase_z[index[1], 4], plan.phase_z[index[1], 5]):
             reach[1] = reach_of(box.start[1], plan.source_step[1], plan.source_size[1], plan.paired[1],
                                 units.size[1], plan.element_z[ez, 0], plan.element_z[ez, 4])
+            narrow(&reach[1], plan.paired[1], 1, &units, &part)
             for ey in range(plan.phase_y[index[2], 4], plan.phase_y[index[2], 5]):
                 reach[2] = reach_of(box.start[2], plan.source_step[2], plan.source_size[2], plan.paired[2],
                                     units.size[2], plan.element_y[ey, 0], plan.element_y[ey, 4])
+                narrow(&reach[2], plan.paired[2], 2, &units, &part)
                 for ex in range(plan.phase_x[index[3], 4], plan.phase_x[index[3], 5]):
                     reach[3] = reach_of(box.start[3], plan.source_step[3], plan.source_size[3], plan.paired[3],
                                         units.size[3], plan.element_x[ex, 0], plan.element_x[ex, 4])
+                    narrow(&reach[3], plan.paired[3], 3, &units, &part)
                     if reach[1].low == reach[1].high or reach[2].low == reach[2].high or reach[3].low == reach[3].high:
                         continue
                     for i in range(3):
                         slots[i] = plan.element_z[ez, 1 + i]
                         slots[3 + i] = plan.element_y[ey, 1 + i]
                         slots[6 + i] = plan.element_x[ex, 1 + i]
-                    make_values(&layout, &units, reach, source, group * plan.source_channels + c, depth, width, work)
-                    add_element(plan, volume(&units), reach, slots, depth, width, c, packed, group, channel // lanes,
-                                (channels + lanes - 1) // lanes, work)
+                    make_values(&layout, &part, reach, source, group * plan.source_channels + c, depth, width, work)
+                    add_element(plan, &box, &units, &part, reach, slots, depth, width, c, packed, group,
+                                channel // lanes, (channels + lanes - 1) // lanes, work)
         c += plan.pair_depth
     return add_points(plan, &box, &units, work, sums)

@@ -1,11 +1,24 @@
 /* Included by tile.h once for each REAL; see there for what it computes. */
 
+/* Row i of the sums, to where it belongs. */
+#define PUT(TO, i, WIDE, HALF)                                                                                         \
+    if (i < used_rows) {                                                                                               \
+        for (int v = 0; v < WIDE; v++) {                                                                               \
+            UNALIGNED *at = (UNALIGNED *)(TO + v * LANES);                                                             \
+            *at = sum[i][v] + (adds ? (VECTOR)*at : (VECTOR){0});                                                      \
+        }                                                                                                              \
+        if (HALF) {                                                                                                    \
+            UNALIGNED_HALF *at = (UNALIGNED_HALF *)(TO + WIDE * LANES);                                                \
+            *at = half_sum[i] + (adds ? (HALF_VECTOR)*at : (HALF_VECTOR){0});                                          \
+        }                                                                                                              \
+    }
+
 /* ROWS rows, and panels of WIDE whole vectors and, with HALF, half a vector more. */
 #define TILE_OF(NAME, ROWS, WIDE, HALF)                                                                                \
     static __attribute__((noinline)) void NAME(                                                                        \
         ptrdiff_t segments, ptrdiff_t depth, ptrdiff_t used_rows, const REAL *const *rows, const ptrdiff_t *shifts,    \
         ptrdiff_t row_step, const REAL *panel, const ptrdiff_t *offsets, ptrdiff_t panel_step, REAL *c,                \
-        ptrdiff_t c_step, int adds)                                                                                    \
+        ptrdiff_t c_step, const ptrdiff_t *places, int adds)                                                           \
     {                                                                                                                  \
         VECTOR sum[ROWS][2] = {{{0}}};                                                                                 \
         HALF_VECTOR half_sum[ROWS] = {{0}};                                                                            \
@@ -35,16 +48,10 @@
             }                                                                                                          \
         }                                                                                                              \
         /* Added to memory at the end, not accumulated from it: sums of long sums lose less than one long sum. */      \
-        _Pragma("GCC unroll 16") for (int i = 0; i < ROWS; i++) if (i < used_rows)                                     \
-        {                                                                                                              \
-            for (int v = 0; v < WIDE; v++) {                                                                           \
-                UNALIGNED *at = (UNALIGNED *)(c + i * c_step + v * LANES);                                             \
-                *at = sum[i][v] + (adds ? (VECTOR)*at : (VECTOR){0});                                                   \
-            }                                                                                                          \
-            if (HALF) {                                                                                                \
-                UNALIGNED_HALF *at = (UNALIGNED_HALF *)(c + i * c_step + WIDE * LANES);                                \
-                *at = half_sum[i] + (adds ? (HALF_VECTOR)*at : (HALF_VECTOR){0});                                       \
-            }                                                                                                          \
+        if (places) {                                                                                                  \
+            _Pragma("GCC unroll 16") for (int i = 0; i < ROWS; i++) PUT(c + places[i] * c_step, i, WIDE, HALF)         \
+        } else {                                                                                                       \
+            _Pragma("GCC unroll 16") for (int i = 0; i < ROWS; i++) PUT(c + i * c_step, i, WIDE, HALF)                 \
         }                                                                                                              \
     }
 
@@ -72,13 +79,14 @@ TILE_OF(NAME(short_tile_1), NAME(HALF_ROWS), 0, 1)
 
 static inline void NAME(tile)(ptrdiff_t width, ptrdiff_t segments, ptrdiff_t depth, ptrdiff_t used_rows,
                               const REAL *const *rows, const ptrdiff_t *shifts, ptrdiff_t row_step, const REAL *panel,
-                              const ptrdiff_t *offsets, ptrdiff_t panel_step, REAL *c, ptrdiff_t c_step, int adds)
+                              const ptrdiff_t *offsets, ptrdiff_t panel_step, REAL *c, ptrdiff_t c_step,
+                              const ptrdiff_t *places, int adds)
 {
     const int is_short = used_rows <= NAME(HALF_ROWS);
 #define TILE(QUARTERS)                                                                                                 \
     (is_short ? NAME(short_tile_##QUARTERS) : NAME(tile_##QUARTERS))(segments, depth, used_rows, rows, shifts,         \
                                                                      row_step, panel, offsets, panel_step, c, c_step,  \
-                                                                     adds)
+                                                                     places, adds)
     if (2 * width > 3 * LANES || (!TILE_QUARTERS && width > LANES))
         TILE(4);
 #if TILE_QUARTERS
@@ -137,6 +145,7 @@ static inline void NAME(tall_tile)(ptrdiff_t used_rows, ptrdiff_t segments, ptrd
 #endif
 }
 
+#undef PUT
 #undef TILE_OF
 #undef TALL_TILE_OF
 #undef LANES
