@@ -1,6 +1,7 @@
 """Pixels in the lanes of the tile, and writing past the caches: forced on for calls of every kind."""
 
 import contextlib
+from math import inf
 
 import drawing
 import numpy as np
@@ -34,8 +35,7 @@ def forced(streams=False, fans=False):
 
     with plans.new_plans() as patch:
         patch.setattr(plan_across, "across", watched)
-        patch.setattr(plan_across, "across_pixels", lambda *_: True)
-        patch.setattr(plan_few_channels, "few_channels", lambda *_: False)
+        patch.setattr(plan_few_channels, "fastest", lambda *shapes: "across" if shapes[-2][1] else "tiles")
         patch.setattr(plan_few_channels, "small_groups", lambda *_: False)
         if streams:
             patch.setattr(plan, "STREAMED_BYTES", 0)
@@ -158,10 +158,14 @@ def test_more_phases_side_by_side_than_are_streamed_at_a_time(across):
     want = call.forward(reference)
     with plans.new_plans() as patch:
         patch.setattr(plan, "STREAMED_BYTES", 0)
-        choose, chosen = plan_across.across_pixels, []
-        patch.setattr(plan_across, "across_pixels", lambda *a: chosen.append(choose(*a)) or across)
+        chosen, choose = [], plan_few_channels.fastest
+        patch.setattr(
+            plan_few_channels,
+            "fastest",
+            lambda *a: chosen.append(choose(*a)) or ("across" if across else chosen[-1]),
+        )
         np.testing.assert_allclose(call.forward(pxd), want, rtol=0, atol=1e-3)
-    assert chosen == [False]
+    assert chosen in (["lines"], ["tiles"])
 
 
 @pytest.mark.parametrize(
@@ -178,13 +182,13 @@ def test_it_is_chosen_for_few_target_channels(size, weight, stride, expected):
     for layout in BOTH:
         for dtype in (np.dtype(np.float32), np.dtype(np.float16)):
             with plans.new_plans() as patch:
-                chosen, choose = [], plan_across.across_pixels
+                chosen, choose = [], plan_few_channels.fastest
                 patch.setattr(
-                    plan_across, "across_pixels", lambda *a, c=chosen, f=choose: c.append(f(*a)) or c[-1]
+                    plan_few_channels, "fastest", lambda *a, c=chosen, f=choose: c.append(f(*a)) or c[-1]
                 )
-                patch.setattr(plan_few_channels, "few_channels", lambda *_: False)
+                patch.setattr(plan_few_channels, "lines_cost", lambda *_: inf)
                 call, _ = made(size, weight, {"stride": stride, "data_format": layout}, dtype, batch=1)
                 call.forward(pxd)
             possible = layout == "channels_first" or dtype == np.float32
             if layout == "channels_first" or weight[1] == 1 or not (expected and possible):
-                assert (chosen[-1:] == [True]) == (expected and possible)
+                assert (chosen == ["across"]) == (expected and possible)

@@ -11,7 +11,7 @@ from test_ways import BOTH, FLOAT, made, same_where_infinite
 
 import pyx_deconv as pxd
 from pyx_deconv import kernels
-from pyx_deconv.kernels import plan, plan_across, plan_few_channels
+from pyx_deconv.kernels import plan, plan_few_channels
 
 KIB = 1024
 
@@ -24,8 +24,8 @@ def small_blocks(packed=8 * KIB, taps=8 * KIB):
         patch.setattr(plan, "PACKED_BYTES", packed)
         patch.setattr(plan, "TAPS_BYTES", taps)
         patch.setattr(plan, "ROWS_BYTES", 2 * KIB)
-        patch.setattr(plan_few_channels, "few_channels", lambda *_: False)
-        patch.setattr(plan_across, "across_pixels", lambda *_: False)
+        patch.setattr(plan_few_channels, "fastest", lambda *_: "tiles")
+        plans.make_pairs_cheap(patch)
         patch.setattr(plan, "LARGE_WEIGHT", 2**40)  # few pixels
         yield cuts
 

@@ -96,6 +96,7 @@ def test_along_lines_is_chosen(size, weight, settings, transposed):
         ((60, 60), (32, 1, 6, 6), {"stride": 2, "padding": 2}),
         ((40, 40), (64, 64, 3, 3), {"padding": 1}),
         ((16,), (1, 16, 256), {"stride": 64}),
+        ((16,), (4, 16, 512), {"stride": 64}),
     ],
 )
 def test_along_lines_is_not_chosen(size, weight, settings):

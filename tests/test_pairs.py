@@ -134,7 +134,7 @@ def forced(axes):
         for module in (plan_correlation, plan_weight_gradient):
             patch.setattr(module, "pairs", lambda *shapes: (False,) * 3 if shapes[-1] else axes)
         # They have a way of their own.
-        patch.setattr(plan_few_channels, "few_channels", lambda *shapes: False)
+        patch.setattr(plan_few_channels, "fastest", lambda *shapes: "tiles")
         yield
 
 
@@ -164,6 +164,7 @@ def watch(patch, dtype=FLOAT):
 def cheap_points():
     """Otherwise pairs would need more channels than the layers here have."""
     with plans.new_plans() as patch:
+        plans.make_pairs_cheap(patch)
         patch.setattr(plan, "POINT_PRODUCTS", 0)
         patch.setattr(plan, "LEFT_BY_PAIRS", (9, 9))
         yield
@@ -193,16 +194,23 @@ def test_the_layers_are_computed_in_pairs(name, transposed, dtype):
         assert "pair_gradient" not in [what for what, _, _ in calls]
 
 
-@pytest.mark.parametrize("channels", [(31, 40), (40, 31), (32, 32)], ids=str)
-def test_few_channels_are_not_computed_in_pairs(channels):
+@pytest.mark.parametrize(
+    ("channels", "outputs", "gradient"),
+    [((15, 40), False, False), ((40, 15), False, False), ((31, 40), True, False), ((32, 32), True, True)],
+    ids=str,
+)
+def test_few_channels_are_not_computed_in_pairs(channels, outputs, gradient):
     shape, weight = (2, channels[0], 40, 40), (*channels, 4, 4)
     x, w = np.ones(shape, FLOAT), np.ones(weight, FLOAT)
-    with plans.new_plans() as patch:
-        calls = watch(patch)
-        # With a stride of one there are no phases that could be counted as channels.
-        pxd.conv_transpose_backward(pxd.conv_transpose(x, w), x, w, needs=("x", "weight"))
-    decided = {done for what, _, done in calls if what == "pairs"}
-    assert decided == {(False, *(min(channels) >= 32,) * 2)}
+    for needs, paired in (("x", outputs), ("weight", gradient)):
+        with plans.new_plans() as patch:
+            calls = watch(patch)
+            # With a stride of one there are no phases that could be counted as channels.
+            y = pxd.conv_transpose(x, w)
+            calls = calls if needs == "x" else watch(patch)  # of the gradient alone
+            pxd.conv_transpose_backward(y, x, w, needs=(needs,))
+        decided = {done for what, _, done in calls if what == "pairs"}
+        assert decided == {(False, paired, paired)}
 
 
 @pytest.mark.parametrize(("channels", "chosen"), [(32, False), (256, True)])

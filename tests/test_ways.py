@@ -18,7 +18,6 @@ import pyx_deconv as pxd
 from pyx_deconv import kernels
 from pyx_deconv.kernels import (
     plan,
-    plan_across,
     plan_correlation,
     plan_few_channels,
     plan_weight_gradient,
@@ -98,8 +97,7 @@ def forced_fans():
 
     with plans.new_plans() as patch:
         patch.setattr(plan_correlation, "fans", every)
-        patch.setattr(plan_few_channels, "few_channels", lambda *_: False)
-        patch.setattr(plan_across, "across_pixels", lambda *_: False)
+        patch.setattr(plan_few_channels, "fastest", lambda *_: "tiles")
         yield sizes
 
 
@@ -131,8 +129,7 @@ def test_phases_side_by_side_are_chosen(name, data_format):
     """Where vectors of any width are filled better, if it is channels that fill them."""
     size, weight, settings = FANS[name]
     with plans.new_plans() as patch:
-        patch.setattr(plan_few_channels, "few_channels", lambda *_: False)
-        patch.setattr(plan_across, "across_pixels", lambda *_: False)
+        patch.setattr(plan_few_channels, "fastest", lambda *_: "tiles")
         sizes = watch_fans(patch)
         made(size, weight, settings | {"data_format": data_format})[0].forward(pxd)
     assert sizes[-1] == [settings["stride"]] * len(size)

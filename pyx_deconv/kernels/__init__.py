@@ -166,14 +166,14 @@ def _correlation_plan(
     )
     if side_by_side[1] and plan_few_channels.small_groups(directions, groups, *channels, arithmetic.tile):
         fields = plan_few_channels.across_groups(*shapes, in_memory and side_by_side[0], arithmetic.tile)
-    elif finite and plan_few_channels.few_channels(*shapes, in_place, across, arithmetic.tile):
-        fields = plan_few_channels.along_lines(*shapes, arithmetic.tile)
-    elif across and plan_across.across_pixels(
-        directions, batch, groups, *channels, in_place, arithmetic.tile
-    ):
-        fields = plan_across.across(directions, batch, groups, *channels, arithmetic.tile)
     else:
-        fields = plan_correlation.correlation(*shapes, *in_place, arithmetic.tile)
+        way = plan_few_channels.fastest(*shapes, in_place, (finite, across), arithmetic.tile)
+        if way == "lines":
+            fields = plan_few_channels.along_lines(*shapes, arithmetic.tile)
+        elif way == "across":
+            fields = plan_across.across(directions, batch, groups, *channels, arithmetic.tile)
+        else:
+            fields = plan_correlation.correlation(*shapes, *in_place, arithmetic.tile)
     return (
         engine.CorrelationPlan(fields),
         fields.packing(),

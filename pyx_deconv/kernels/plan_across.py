@@ -13,7 +13,6 @@ from .plan_correlation import (
     outputs_of,
     packed_pixels,
     products,
-    tiles_cost,
 )
 from .taps import Direction, fans
 
@@ -37,7 +36,13 @@ def rows_of_a_tile(rows: int, tile: Tile) -> int:
 
 
 def across_cost(
-    directions: tuple[Direction, ...], maps: int, source_channels: int, target_channels: int, tile: Tile
+    directions: tuple[Direction, ...],
+    batch: int,
+    groups: int,
+    source_channels: int,
+    target_channels: int,
+    in_place: bool,
+    tile: Tile,
 ) -> float:
     """How many multiplications would take as long as one sample computed so; infinite where it cannot be."""
     # Every other pixel would have to be picked out of its line, as often as there are taps.
@@ -59,32 +64,19 @@ def across_cost(
     sums = plan.SUMS_BYTES // (tile.itemsize * min(rows, ROWS))
     region = plan.PACKED_BYTES // (tile.itemsize * min(source_channels, 16))
     packed = packed_pixels(
-        spatial, maps, source_channels * rows, compact_block, min(plan.PIXELS, sums), region
+        spatial, batch * groups, source_channels * rows, compact_block, min(plan.PIXELS, sums), region
     )
+    weights = prod(each.kernel for each in directions) * source_channels * target_channels
     return (
         products(spatial)
         / lanes_filled
         * (source_channels + 1)
         * rows_taken(rows, rows_of_a_tile(rows, tile), tile)
         + plan.PACKED * packed * source_channels
-        + plan.STORED_ACROSS * outputs_of(directions) * target_channels
+        + plan.STORED_ACROSS[in_place] * outputs_of(directions) * target_channels
         + plan.PIXEL_ACROSS * outputs_of(spatial)
+        + plan.WEIGHT_ACROSS * weights / batch
     )
-
-
-def across_pixels(
-    directions: tuple[Direction, ...],
-    batch: int,
-    groups: int,
-    source_channels: int,
-    target_channels: int,
-    in_place: tuple[bool, bool],
-    tile: Tile,
-) -> bool:
-    """Whether this is faster than target channels in the lanes, read and stored in place or not."""
-    channels = source_channels, target_channels
-    tiles = tiles_cost(directions, batch, *channels, in_place, False, tile)
-    return across_cost(directions, batch * groups, *channels, tile) < tiles
 
 
 def across(

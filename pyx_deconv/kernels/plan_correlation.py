@@ -22,7 +22,7 @@ from .plan import (
     round_up,
     table,
 )
-from .taps import ABSENT, Direction, Fan, Slots, Tap, fans, pairs, slots
+from .taps import ABSENT, Direction, Fan, Slots, Tap, fans, products_met, saved_by_pairs, slots
 
 
 @dataclass  # frozen ones take 7 µs longer to fill
@@ -143,23 +143,81 @@ def tiles_cost(
     in_place: tuple[bool, bool],
     exact: bool,
     tile: Tile,
-) -> int:
+) -> float:
     """How many multiplications would take as long as one sample with target channels in the tile's lanes."""
     spatial = (*(ABSENT,) * (3 - len(directions)), *directions)
     fan: tuple[Fan | None, ...] = (None,) * 3
     if not exact:
         spatial, fan = fans(spatial, source_channels, target_channels, tile)
-    if any(pairs(spatial, batch, source_channels, target_channels, exact or tile.itemsize > 4 or any(fan))):
-        return 0  # nothing is faster
     channels = target_channels * prod(each.size for each in fan if each)
-    stored = plan.STORED_IN_TURN if any(fan) else plan.STORED_IN_PLACE if in_place[1] else plan.STORED
-    packed = 0 if in_place[0] else prod(direction.source_size for direction in directions)
+    exact = exact or tile.itemsize > 4 or any(fan)
+    shape = batch, source_channels, channels, in_place[0], tile
+    stored = (plan.STORED_IN_TURN if any(fan) else plan.STORED)[in_place[1]]
     return (
-        products(spatial) * source_channels * round_up(channels, tile.unit)
-        + plan.PACKED * packed * source_channels
+        pairs_cost(spatial, pairs(spatial, *shape, exact), *shape)
         + stored * outputs_of(directions) * target_channels
-        + plan.PIXEL_OF_TILE * outputs_of(spatial)
     )
+
+
+def pairs_cost(
+    spatial: tuple[Direction, ...],
+    paired: tuple[bool, ...],
+    batch: int,
+    source_channels: int,
+    target_channels: int,
+    in_place: bool,
+    tile: Tile,
+) -> float:
+    """What `tiles_cost` says, but for storing, with outputs in pairs along some axes or none."""
+    lanes = round_up(target_channels, tile.unit)
+    if not any(paired):
+        packed = 0 if in_place else plan.PACKED * prod(each.source_size for each in spatial)
+        multiplied = products(spatial) * lanes + packed
+        return multiplied * source_channels + plan.PIXEL_OF_TILE * outputs_of(spatial)
+    made = list(map(slots, spatial, paired))
+    multiplied = prod(map(products_met, spatial, paired))
+    # Every element packs what its pairs meet.
+    packed = 0 if in_place else plan.PACKED_AGAIN if spatial[-1].source_step == 1 else plan.SEPARATED
+    for each, pair, order in zip(spatial, paired, made, strict=True):
+        packed *= sum(
+            len(elements) * round_up(phase.outputs, 1 + pair)
+            for elements, phase in zip(order.elements, each.phases, strict=True)
+        )
+    points = (3 / 2) ** sum(paired) * outputs_of(spatial)
+    # Of some source channels at a time, products are added up: of the fewer, the more units a task has.
+    values = plan.VALUES_BYTES // (tile.itemsize * 3 ** sum(paired))
+    units = min(batch * outputs_of(spatial), plan.PIXELS) / 2 ** sum(paired)
+    passes = ceil_div(source_channels, max(16, int(values / min(units, values / lanes))))
+    sums = prod(order.size for order in made) - prod(each.kernel for each in spatial)
+    return (
+        multiplied * (source_channels * (lanes + plan.VALUE_OF_PAIR) + plan.ADDED_TO_PAIR * passes * lanes)
+        + packed * source_channels
+        + plan.POINT * points * target_channels
+        + plan.SUM_OF_WEIGHTS * sums * source_channels * lanes / batch
+    )
+
+
+def pairs(
+    spatial: tuple[Direction, ...],
+    batch: int,
+    source_channels: int,
+    target_channels: int,
+    in_place: bool,
+    tile: Tile,
+    exact: bool,
+) -> tuple[bool, ...]:
+    """Along which axes outputs are computed in pairs, or none of them if that is faster.
+
+    Not where the sums are to be ``exact``: float64 and complex numbers are for those who count digits.
+    """
+    direct, shape = (False,) * len(spatial), (batch, source_channels, target_channels, in_place, tile)
+    if exact or min(source_channels, target_channels) < plan.PAIRED_CHANNELS:
+        return direct
+    saved = saved_by_pairs(spatial)
+    most = plan.PAIRED_MARGIN[min(source_channels, target_channels) >= 32]
+    if any(saved) and pairs_cost(spatial, saved, *shape) < most * pairs_cost(spatial, direct, *shape):
+        return saved
+    return direct
 
 
 def correlation(
@@ -190,7 +248,7 @@ def correlation(
     exact = tile.itemsize > 4 or parts > 1 or prod(fan_sizes) > 1
     paired: tuple[bool, ...] = (False,) * 3
     if in_pairs:
-        paired = pairs(spatial, batch, source_channels, target_channels, exact)
+        paired = pairs(spatial, batch, source_channels, target_channels, in_place, tile, exact)
     ordered = list(map(slots, spatial, paired))
     taps_of = [made.taps[: made.firsts[-1]] for made in ordered]
     low = (0, *(min((offset for _, offset in taps), default=0) for taps in taps_of))

@@ -35,7 +35,13 @@ FAR_BYTES = 256 * 1024  # where most of that would be packed by its neighbours a
 
 
 def lines_cost(
-    directions: tuple[Direction, ...], maps: int, source_channels: int, target_channels: int, tile: Tile
+    directions: tuple[Direction, ...],
+    batch: int,
+    groups: int,
+    source_channels: int,
+    target_channels: int,
+    in_place: bool,
+    tile: Tile,
 ) -> float:
     """How many multiplications would take as long as one sample computed so; infinite where it cannot be."""
     taps = prod(direction.kernel for direction in directions)
@@ -50,12 +56,12 @@ def lines_cost(
     height = min(y.outputs, band_height(len(y.phases) * len(x.phases) * target_channels * pitch, tile))
     width = round_up((height - 1) * pitch + line, tile.lanes // 2) / height * ceil_div(x.outputs, line)
     bands = outputs_of((z,)) * sum(ceil_div(phase.outputs, height) for phase in y.phases) * len(x.phases)
-    # A fifth slower than the tile; fewer rows than there can be wait for the pixels that they share.
-    rows = 1.2 * (target_channels + (target_channels % ROWS > 0))
+    # Slower than the tile; fewer rows than there can be wait for the pixels that they share.
+    rows = 1.12 * (target_channels + (target_channels % ROWS > 0))
     region = FAR_BYTES // (tile.itemsize * min(source_channels, CHANNELS))
     packed = packed_pixels(
         directions,
-        maps,
+        batch * groups,
         source_channels * target_channels,
         lambda size, most: rows_and_line(size, most, LONGEST),
         MOST,
@@ -64,7 +70,7 @@ def lines_cost(
     return (
         products((z, y)) * sum(len(phase.taps) for phase in x.phases) * width * source_channels * rows
         + (plan.PACKED if x.source_step == 1 else plan.SEPARATED) * packed * source_channels
-        + plan.STORED_IN_PLACE * outputs_of(directions) * target_channels
+        + plan.STORED_ACROSS[in_place] * outputs_of(directions) * target_channels
         + plan.BAND_OF_SUMS * bands * ceil_div(x.outputs, line) * ceil_div(target_channels, ROWS)
     )
 
@@ -74,7 +80,7 @@ def band_height(line: int, tile: Tile) -> int:
     return max(1, BAND_BYTES // (tile.itemsize * line))
 
 
-def few_channels(
+def fastest(
     directions: tuple[Direction, ...],
     batch: int,
     groups: int,
@@ -82,17 +88,22 @@ def few_channels(
     source_channels: int,
     target_channels: int,
     in_place: tuple[bool, bool],
-    across: bool,
+    possible: tuple[bool, bool],
     tile: Tile,
-) -> bool:
-    """Whether lines are faster than the tile, in place or not, and with pixels ``across`` it where it can."""
+) -> str:
+    """Name the fastest way: "lines", pixels "across" the tile, both only if ``possible``, or "tiles"."""
     channels = source_channels, target_channels
-    lines = lines_cost(directions, batch * groups, *channels, tile)
-    return (
-        lines < inf  # many channels: there is nothing to compare, and planning is felt in a first call
-        and lines < tiles_cost(directions, batch, *channels, in_place, parts > 1, tile)
-        and not (across and across_cost(directions, batch * groups, *channels, tile) <= lines)
-    )
+    shapes = directions, batch, groups, *channels, in_place[1], tile
+    costs = {}
+    if possible[0]:
+        costs["lines"] = lines_cost(*shapes)
+    if possible[1]:
+        costs["across"] = across_cost(*shapes)
+    least = min(costs.values(), default=inf)
+    # With many channels there is nothing to compare, and planning is felt in a first call.
+    if least == inf or least >= tiles_cost(directions, batch, *channels, in_place, parts > 1, tile):
+        return "tiles"
+    return min(costs, key=costs.__getitem__)
 
 
 def small_groups(

@@ -118,7 +118,9 @@ cdef int stream_pixels(CorrelationPlan plan, Py_ssize_t phase, Py_ssize_t count,
 cdef int store_lines_of(CorrelationPlan plan, Py_ssize_t phase, Py_ssize_t count, const Box *task, real_t[::1] work,
                         Py_ssize_t sums, Py_ssize_t sums_size, const real_t[::1] bias, Py_ssize_t channel,
                         Py_ssize_t channels, stored_t[:, :, :, :, :, :] target) except -1 nogil:
-    # The same along lines of pixels, for phases that follow each other along x: their outputs are interleaved.
+    # The same along lines of pixels, for phases that follow each other along x: their outputs are interleaved. Past the
+    # caches only where lines begin with cache lines: others would be shared by the ends of two short runs.
+    cdef bint streams = plan.streams and target.strides[3] % CACHE_LINE == 0
     cdef Py_ssize_t bits = plan.parts - 1, step = plan.target_step[3]
     cdef Py_ssize_t n, z, y, x, c, i, j, k, p, xs, cs, first_x, first_c, target_z, target_y, line
     cdef Py_ssize_t longest, common, together
@@ -160,7 +162,7 @@ cdef int store_lines_of(CorrelationPlan plan, Py_ssize_t phase, Py_ssize_t count
                     if not dense:
                         common = 0
                     together = common * count
-                    in_place = stored_t is real_t and common == longest and not plan.streams
+                    in_place = stored_t is real_t and common == longest and not streams
                     if in_place:
                         pixel = &target[n, channel + channels - 1, target_z, target_y,
                                         first[0] + (first_x + common) * step - 1, 0]
@@ -179,7 +181,7 @@ cdef int store_lines_of(CorrelationPlan plan, Py_ssize_t phase, Py_ssize_t count
                                 pixel = &target[n, first_c + c, target_z, target_y,
                                                 first[0] + (first_x + common) * step - 1, 0]
                                 pixel = &target[n, first_c + c, target_z, target_y, first[0] + first_x * step, 0]
-                                if stored_t is real_t and plan.streams:
+                                if stored_t is real_t and streams:
                                     stream(&turned[k], together * <Py_ssize_t>sizeof(real_t), pixel)
                                 else:
                                     for x in range(together):

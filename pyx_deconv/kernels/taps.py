@@ -1,7 +1,7 @@
 """Which source pixel an output meets through which tap; how weights are ordered and combined for that.
 
 A scatter or a gather along one axis is a `Direction`. Its phases may be computed side by side (`fans`), its
-outputs in pairs (`pairs`); `slots` says in which order the weights are packed.
+outputs in pairs (`saved_by_pairs`); `slots` says in which order the weights are packed.
 """
 
 from __future__ import annotations
@@ -186,28 +186,54 @@ def slots(direction: Direction, paired: bool) -> Slots:
     return Slots(every, sums, firsts, elements)
 
 
+def products_of(direction: Direction, paired: bool) -> int:
+    """How many products the outputs of one channel have along one axis."""
+    return sum(
+        sum(len(members) for members, _ in elements) * ceil_div(phase.outputs, 1 + paired)
+        for elements, phase in zip(slots(direction, paired).elements, direction.phases, strict=True)
+    )
+
+
+def products_met(direction: Direction, paired: bool) -> int:
+    """The same without those that pairs leave out: with pixels beside the source, or of no output."""
+    step, count = direction.source_step, 0
+    for elements, phase in zip(slots(direction, paired).elements, direction.phases, strict=True):
+        for members, offset in elements:
+            # Pixels of the source are those from low to high, in steps from the first output's.
+            low, high = ceil_div(-offset, step), (direction.source_size - 1 - offset) // step + 1
+            for point in range(len(members)):
+                first = min(point, 1)
+                last = first + (len(members) == 3 and point != 1)
+                units = ceil_div(phase.outputs, 1 + paired)
+                if paired and point == len(members) - 1:
+                    units = phase.outputs // 2
+                begin = max(0, ceil_div(low - last, 1 + paired))
+                count += max(0, min(units, ceil_div(high - first, 1 + paired)) - begin)
+    return count
+
+
+def saved_by_pairs(spatial: tuple[Direction, ...]) -> tuple[bool, ...]:
+    """Along which axes there are a tenth fewer products with outputs in pairs."""
+    return tuple(products_of(each, True) < 0.9 * products_of(each, False) for each in spatial)
+
+
 def pairs(
     spatial: tuple[Direction, ...], batch: int, source_channels: int, target_channels: int, exact: bool
 ) -> tuple[bool, ...]:
-    """Along which axes outputs are computed in pairs: where it saves a tenth, and more than it costs.
+    """Along which axes taps of a weight gradient are in pairs: where that saves more than it costs.
 
     Not where the sums are to be ``exact``: float64 and complex numbers are for those who count digits.
     """
     if exact or min(source_channels, target_channels) < 32:  # channels have to fill vectors
         return (False,) * len(spatial)
-    chosen, rest, growth, products, points = [], 1.0, 1.0, float(source_channels), 1.0
-    for direction in spatial:
-        made = slots(direction, True)
-        direct = sum(len(phase.taps) * phase.outputs for phase in direction.phases)
-        paired = sum(
-            sum(len(members) for members, _ in elements) * ceil_div(phase.outputs, 2)
-            for elements, phase in zip(made.elements, direction.phases, strict=True)
-        )
-        chosen.append(paired < 0.9 * direct)
+    chosen = saved_by_pairs(spatial)
+    rest, growth, products, points = 1.0, 1.0, float(source_channels), 1.0
+    for direction, pair in zip(spatial, chosen, strict=True):
+        direct = products_of(direction, False)
         products *= direct / sum(phase.outputs for phase in direction.phases)
-        if chosen[-1]:
-            rest *= paired / direct
-            growth *= made.size / direction.kernel
+        if pair:
+            rest *= products_of(direction, True) / direct
+            growth *= slots(direction, True).size / direction.kernel
             points *= 3 / 2
     # Packing a weight costs about as much as multiplying it by 50 pixels.
     pixels = batch * prod(direction.outputs for direction in spatial)
@@ -217,4 +243,4 @@ def pairs(
         or products * (1 - 1 / 15 - rest) < plan.POINT_PRODUCTS * points
     ):
         return (False,) * len(spatial)
-    return tuple(chosen)
+    return chosen

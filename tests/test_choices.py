@@ -1,0 +1,60 @@
+"""Which way is the fastest, by its cost in multiplications: outputs in pairs, lines, pixels across, tiles."""
+
+import pytest
+
+from pyx_deconv.geometry import Axis
+from pyx_deconv.kernels import plan, plan_correlation, plan_few_channels, taps
+
+
+def tiles():
+    """Vectors of 16, 32 and 64 bytes."""
+    return [plan.Tile(8, 8, lanes, lanes // 4, 4) for lanes in (8, 16, 32)]
+
+
+@pytest.mark.parametrize(
+    ("axis", "channels", "chosen"),
+    [
+        (Axis(40, 40, 3, 1, 1, 1), (64, 64), True),
+        (Axis(40, 40, 3, 1, 1, 1), (15, 64), False),  # vectors would not be filled
+        (Axis(4, 4, 3, 1, 1, 1), (256, 256), False),  # sums of weights would meet few pixels
+        (Axis(40, 80, 3, 2, 1, 1), (24, 24), False),  # phases with one tap save nothing
+        (Axis(40, 80, 3, 2, 1, 1), (256, 256), True),
+    ],
+    ids=str,
+)
+def test_outputs_are_in_pairs_where_that_is_faster(axis, channels, chosen):
+    """Not where sums are to be exact."""
+    for tile in tiles():
+        shape = (taps.scatter(axis),) * 2, 1, *channels, True, tile
+        assert plan_correlation.pairs(*shape, False) == (chosen,) * 2
+        assert plan_correlation.pairs(*shape, True) == (False,) * 2
+
+
+def test_what_pairs_pack_counts():
+    """An input gradient with a stride packs it for each element, unless it is read in place."""
+    directions = (taps.ABSENT, *(taps.gather(Axis(20, 40, 6, 2, 1, 2)),) * 2)
+    for tile in tiles():
+        in_place, packed = (
+            plan_correlation.pairs_cost(directions, (False, True, True), 1, 48, 32, where, tile)
+            for where in (True, False)
+        )
+        # Along an axis two pairs of taps and two single ones, for 20 pixels each.
+        assert packed - in_place == (4 * 20) ** 2 * 48 * plan.SEPARATED
+
+
+@pytest.mark.parametrize(
+    ("axis", "channels", "fastest"),
+    [
+        (Axis(64, 64, 3, 1, 1, 1), (2, 2), "lines"),
+        (Axis(64, 128, 4, 2, 1, 1), (64, 3), "across"),
+        (Axis(64, 128, 4, 2, 1, 1), (64, 64), "tiles"),
+    ],
+    ids=str,
+)
+def test_the_fastest_of_the_possible_ways(axis, channels, fastest):
+    for tile in tiles():
+        shape = (taps.scatter(axis),) * 2, 1, 1, 1, *channels, (False, False)
+        assert plan_few_channels.fastest(*shape, (True, True), tile) == fastest
+        assert plan_few_channels.fastest(*shape, (False, False), tile) == "tiles"
+        for possible, way in (((True, False), "lines"), ((False, True), "across")):
+            assert plan_few_channels.fastest(*shape, possible, tile) in (way, "tiles")
