@@ -18,7 +18,8 @@ SUITABLE := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 python; do \
     $$p -c '$(SUITABLE)' 2>/dev/null && { echo $$p; break; }; done)
 PYTEST_ARGS := --pyargs . pyx_deconv
-SOURCES := setup.py pyproject.toml $(wildcard $(foreach e,py pyi pyx pxd pxi h,pyx_deconv/*.$e pyx_deconv/*/*.$e))
+SOURCES := setup.py pyproject.toml $(wildcard $(foreach e,py pyi pyx pxd pxi h,pyx_deconv/*.$e pyx_deconv/*/*.$e)) \
+    $(wildcard pyx_deconv/explanation/page/*)
 
 help:
 	@echo 'make demo        enlarge a photograph, answer the classic examples (under three minutes from nothing)'
@@ -35,7 +36,7 @@ demo: $(VENV)/extra-demo
 
 # In tests/ neither pytest nor a child process finds the uncompiled tree. Several test processes share the cores, so
 # that waiting OpenMP threads have to sleep.
-test: $(VENV)/extra-test,bfloat16,demo,onnx
+test: $(VENV)/extra-test,bfloat16,demo,explain,onnx
 	cd tests && OMP_WAIT_POLICY=passive $(BIN)/pytest -n auto --maxprocesses 8 \
 	    --cov --cov-config ../pyproject.toml $(PYTEST_ARGS)
 

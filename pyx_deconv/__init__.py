@@ -3,6 +3,7 @@
 The package, from what is called to what computes:
 
 ====================  ==================================================================================
+``explanation``       ``explain``: one transposed convolution with its numbers, for a person to look at
 ``convert``           weights of PyTorch, Keras, ONNX and JAX, and back; whole ONNX models
 ``layers``            layers as in Keras, and ``Sequential``
 ``operators``         ``ConvTranspose`` and ``Conv``: the same with a weight that is prepared once
@@ -17,7 +18,8 @@ The package, from what is called to what computes:
 ``kernels``           the compiled loops; they trust what reaches them
 ====================  ==================================================================================
 
-Every import goes down this table, never up. ``convert`` and ``layers`` are imported when they are first used.
+Every import goes down this table, never up. ``explanation``, ``convert`` and ``layers`` are imported when
+they are first used.
 """
 
 import importlib
@@ -33,12 +35,14 @@ from pyx_deconv.threads import get_num_threads, num_threads, set_num_threads
 
 if TYPE_CHECKING:
     from pyx_deconv import convert, layers
+    from pyx_deconv.explanation import Explanation, explain
 
 __version__ = "0.1.0"
 
 __all__ = [
     "Conv",
     "ConvTranspose",
+    "Explanation",
     "Gradients",
     "Setting",
     "conv",
@@ -46,6 +50,7 @@ __all__ = [
     "conv_transpose",
     "conv_transpose_backward",
     "convert",
+    "explain",
     "geometry",
     "get_num_threads",
     "layers",
@@ -60,4 +65,6 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name in ("convert", "layers"):
         return importlib.import_module(f"pyx_deconv.{name}")
+    if name in ("Explanation", "explain"):
+        return getattr(importlib.import_module("pyx_deconv.explanation"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,4 +1,4 @@
-"""The command line: ``pyx-deconv demo`` and ``pyx-deconv info``; ``python -m pyx_deconv`` is the same."""
+"""The command line: ``pyx-deconv demo``, ``explain`` and ``info``; ``python -m pyx_deconv`` is the same."""
 
 import argparse
 import os
@@ -9,11 +9,14 @@ from typing import NoReturn
 
 import pyx_deconv as pxd
 from pyx_deconv import demo
+from pyx_deconv.explanation import _command as explaining
 
 EXAMPLES = """\
 examples:
   pyx-deconv demo                                      enlarge the sample photograph into ./demo-output
   pyx-deconv demo --photo cat.jpg --output pictures    enlarge a photograph of yours
+  pyx-deconv explain                                   the classic example by four views, as explain.html
+  pyx-deconv explain --help                            other numbers and sizes, and pictures of them
   pyx-deconv info                                      what to put into a bug report
 
 exit codes: 0 done, 1 a check failed or memory ran out, 2 something in the call must change, 130 interrupted
@@ -35,7 +38,7 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"pyx_deconv {pxd.__version__}")
-    commands = parser.add_subparsers(dest="command", metavar="{demo,info}", required=True)
+    commands = parser.add_subparsers(dest="command", metavar="{demo,explain,info}", required=True)
     show = commands.add_parser(
         "demo",
         help="the classic examples by numbers, a photograph enlarged, its gradients checked",
@@ -51,6 +54,7 @@ def _parser() -> argparse.ArgumentParser:
         "--photo", type=Path, metavar="FILE", help="a photograph of yours instead of scikit-image's cat"
     )
     show.add_argument("--quiet", action="store_true", help="print only the names of the files and errors")
+    explaining.add_parser(commands)
     commands.add_parser("info", help="version, instruction set, threads and OpenMP, for a bug report")
     return parser
 
@@ -79,10 +83,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code = 0
         if options.command == "info":
             pxd.show_config()
+        elif options.command == "explain":
+            code = explaining.run(options)
         else:
             code = demo.run(options.output, options.photo, options.quiet)
         sys.stdout.flush()
-    except demo.DemoError as error:
+    except (demo.DemoError, explaining.CommandError) as error:
         print(f"pyx-deconv: error: {error}", file=sys.stderr)
         code = 2
     except MemoryError as error:

@@ -3,7 +3,6 @@
 Pillow and scikit-image are imported where they are used, and never by ``import pyx_deconv``.
 """
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import pyx_deconv as pxd
+from pyx_deconv._files import replacing
 
 __all__ = [
     "EYE",
@@ -191,13 +191,9 @@ def save(picture: NDArray[np.uint8], path: Path) -> None:
     """Write a PNG file whole or not at all."""
     from PIL import Image
 
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        try:
+        with replacing(path) as partial:
             Image.fromarray(picture).save(partial, format="PNG")
-            os.replace(partial, path)
-        finally:
-            partial.unlink(missing_ok=True)
     except OSError as error:
         raise DemoError(f"cannot write {path}: {_reason(error)}") from error
 

@@ -1,10 +1,14 @@
-"""Shared set-up: the Hypothesis profiles and the path to the oracle."""
+"""Shared set-up: the Hypothesis profiles, the path to the oracle, and the browser."""
 
 import os
 import pathlib
+import shutil
 import sys
 
 import hypothesis
+import pytest
+
+CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 
 # The oracle and the maker of the golden vectors are plain modules beside the tests.
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
@@ -20,3 +24,49 @@ hypothesis.settings.register_profile(
     "ci", parent=hypothesis.settings.get_profile("default"), derandomize=True
 )
 hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "default")
+
+
+@pytest.fixture
+def without_matplotlib(monkeypatch):
+    """As where matplotlib is not installed."""
+    for module in [name for name in sys.modules if name.startswith("matplotlib")]:
+        monkeypatch.setitem(sys.modules, module, None)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    for name in ("_figures", "_animation", "_layout"):
+        monkeypatch.delitem(sys.modules, f"pyx_deconv.explanation.{name}", raising=False)
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    api = pytest.importorskip("playwright.sync_api", reason="the page is tested with playwright")
+    path = next(filter(None, map(shutil.which, CHROMIUM)), None)
+    assert path, f"none of {CHROMIUM} was found (Debian: apt install chromium)"
+    # Chromium's own sandbox does not work for root.
+    arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
+    with api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=arguments)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def show(chromium):
+    """Open HTML in a page of its own; afterwards: nothing was asked of a network, and nothing complained."""
+    opened, complaints = [], []
+
+    def show(html, width=1280, **options):
+        context = chromium.new_context(viewport={"width": width, "height": 900}, **options)
+        page = context.new_page()
+        page.set_default_timeout(20_000)
+        page.on("request", lambda request: complaints.append(f"request: {request.url}"[:200]))
+        page.on("pageerror", lambda error: complaints.append(f"error: {error}"))
+        page.on("console", lambda message: complaints.append(f"console: {message.text}"))
+        page.set_content(html)
+        opened.append(context)
+        return page
+
+    yield show
+    for context in opened:
+        context.close()
+    own = ("request: data:", "request: about:")
+    assert [entry for entry in complaints if not entry.startswith(own)] == []

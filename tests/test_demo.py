@@ -270,7 +270,7 @@ def test_info_is_what_show_config_prints(capsys):
 
 
 @pytest.mark.parametrize(("arguments", "expected"), [
-    ([], "{demo,info}"),
+    ([], "{demo,explain,info}"),
     (["dmo"], "dmo"),
     (["demo", "--out"], "--out"),
     (["demo", "--output"], "--output"),
@@ -394,7 +394,7 @@ def test_a_reader_that_goes_away():
 
 
 def test_importing_the_library_imports_no_packages_of_the_demo():
-    heavy = {"PIL", "skimage", "tqdm", "scipy", "matplotlib", "pyx_deconv.demo"}
+    heavy = {"PIL", "skimage", "tqdm", "scipy", "matplotlib", "pyx_deconv.demo", "pyx_deconv.explanation"}
     code = f"import pyx_deconv, sys; print(sorted({heavy} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
