@@ -97,6 +97,24 @@ def test_every_number_of_rows(rows):
         assert chosen[0][0]
 
 
+@pytest.mark.parametrize("width", [*range(1, 19), *range(23, 26), *range(31, 34), 39, 40, 41, 48, 56, 72])
+def test_every_width_of_lines(width):
+    """In tiles of their own, or one behind the other; what lies between them is not stored."""
+    layers = ((5, 9, 3, 5), {"padding": (1, 2)}), ((5, 9, 4, 4), {"stride": 2, "padding": 1})
+    for weight, settings in layers:
+        call, _ = made((6, width), weight, settings, batch=2)
+        with forced() as chosen:
+            drawing.check_call(pxd, call)
+        assert chosen[0][0]
+
+
+def test_lines_that_would_end_in_half_a_vector_follow_each_other():
+    tile = plan.Tile(8, 12, 32, 8, 4)
+    assert [plan_across.lanes_taken(pixels, tile) for pixels in (1, 8, 16, 24, 25, 32, 40, 56)] == [
+        16, 16, 16, 24, 32, 32, 48, 56,
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize("data_format", ["channels_first", "channels_last"])
 @pytest.mark.parametrize("dtype", REAL, ids=str)
 @each_layer

@@ -179,11 +179,12 @@ cdef int correlate_across(CorrelationPlan plan, const Grid *grid, Py_ssize_t pha
 
 cdef int store_across_line(const real_t *sums, Py_ssize_t count, Py_ssize_t line_step, Py_ssize_t width, real_t bias,
                            Py_ssize_t n, Py_ssize_t c, Py_ssize_t z, Py_ssize_t y, Py_ssize_t x, Py_ssize_t step,
-                           bint streams, stored_t[:, :, :, :, :, :] target) except -1 nogil:
-    # target pixel x + step * i + f = sums[f * line_step + i] + bias, as far as there is one
-    cdef Py_ssize_t size = target.shape[4], i, f, left, right
+                           Py_ssize_t left, Py_ssize_t right, bint streams,
+                           stored_t[:, :, :, :, :, :] target) except -1 nogil:
+    # target pixel x + step * i + f = sums[f * line_step + i] + bias, as far as there is one: for each f if
+    # left <= i < right
+    cdef Py_ssize_t size = target.shape[4], i, f
     cdef stored_t *pixel
-    line_range(x, step, width, size - count + 1, &left, &right)
     if stored_t is real_t and count == step and left < right and target.strides[4] == <Py_ssize_t>sizeof(stored_t):
         pixel = &target[n, c, z, y, x + right * step - 1, 0]
         pixel = &target[n, c, z, y, x + left * step, 0]
@@ -266,7 +267,8 @@ cdef int store_across(CorrelationPlan plan, const Grid *grid, Py_ssize_t phase, 
     # target = sums + bias, line after line, for count phases that follow each other along x on each of some lines, or
     # are side by side in the rows; all channels of a line at a time where those lie side by side
     cdef Py_ssize_t channels = plan.target_channels // plan.fan, fan_x = plan.fan_sizes[2], step = plan.target_step[3]
-    cdef Py_ssize_t lane, rest, n, z, y, c, p, i, target_z, target_y, sums, last_lane = row + rows
+    cdef Py_ssize_t lane, rest_z, rest_y, n, z, y, c, p, i, target_z, target_y, sums, last_lane = row + rows
+    cdef Py_ssize_t together = fan_x if fan_x > 1 else count, left, right
     cdef Py_ssize_t index[4]
     cdef Py_ssize_t first_x[MAX_TOGETHER]
     cdef Py_ssize_t first_y[MAX_TOGETHER]
@@ -290,16 +292,19 @@ cdef int store_across(CorrelationPlan plan, const Grid *grid, Py_ssize_t phase, 
                 sums = plan.sums_offset + p * sums_size + (lane - row) * grid.row
                 end = &work[sums + grid.row - 1]
                 add_to_all(&work[sums], bias[group * channels + lane // plan.fan], grid.row)
+    # Found once for all lines, because dividing takes as long as storing some pixels.
+    line_range(first_x[0], step, task.size[3], target.shape[4] - together + 1, &left, &right)
     lane = row
     while lane < last_lane:
-        rest = lane % plan.fan // fan_x
+        rest_z = lane % plan.fan // fan_x // plan.fan_sizes[1]
+        rest_y = lane % plan.fan // fan_x % plan.fan_sizes[1]
         c = group * channels + lane // plan.fan
         for n in range(task.size[0]):
             for z in range(task.size[1]):
                 for y in range(task.size[2]):
                     for p in range(lines):
-                        target_z = first_z[p] + z * plan.target_step[1] + rest // plan.fan_sizes[1]
-                        target_y = first_y[p] + y * plan.target_step[2] + rest % plan.fan_sizes[1]
+                        target_z = first_z[p] + z * plan.target_step[1] + rest_z
+                        target_y = first_y[p] + y * plan.target_step[2] + rest_y
                         if not (z < box[p].size[1] and y < box[p].size[2]
                                 and 0 <= target_z < target.shape[2] and 0 <= target_y < target.shape[3]):
                             continue
@@ -307,24 +312,21 @@ cdef int store_across(CorrelationPlan plan, const Grid *grid, Py_ssize_t phase, 
                                 + (n * plan.block[1] + z) * plan.plane + y * plan.line)
                         end = &work[sums + (count - 1) * sums_size + (fan_x - 1) * grid.row + task.size[3] - 1]
                         if turned:
-                            store_across_pixels(&work[sums], fan_x if fan_x > 1 else count,
+                            store_across_pixels(&work[sums], together,
                                                 grid.row if fan_x > 1 else sums_size, plan.fan * grid.row,
                                                 task.size[3], task.start[0] + n, c,
                                                 (row + rows - lane + plan.fan - 1) // plan.fan, target_z, target_y,
                                                 first_x, step, follow or fan_x > 1, plan.streams, target)
-                        elif fan_x > 1:
-                            store_across_line(&work[sums], fan_x, grid.row, task.size[3], bias[c],
-                                              task.start[0] + n, c, target_z, target_y, first_x[0], step,
-                                              plan.streams, target)
-                        elif follow:
-                            store_across_line(&work[sums], count, sums_size, task.size[3], bias[c],
-                                              task.start[0] + n, c, target_z, target_y, first_x[0], step,
-                                              plan.streams, target)
+                        elif fan_x > 1 or follow:
+                            store_across_line(&work[sums], together, grid.row if fan_x > 1 else sums_size,
+                                              task.size[3], bias[c], task.start[0] + n, c, target_z, target_y,
+                                              first_x[0], step, left, right, plan.streams, target)
                         else:
                             for i in range(count):
+                                line_range(first_x[i], step, task.size[3], target.shape[4], &left, &right)
                                 store_across_line(&work[sums + i * sums_size], 1, sums_size, task.size[3], bias[c],
-                                                  task.start[0] + n, c, target_z, target_y, first_x[i], step,
-                                                  plan.streams, target)
+                                                  task.start[0] + n, c, target_z, target_y, first_x[i], step, left,
+                                                  right, plan.streams, target)
         lane += fan_x
     return 0
 

@@ -35,6 +35,12 @@ def rows_of_a_tile(rows: int, tile: Tile) -> int:
     return min(range(tile.tall, tile.rows - 1, -1), key=lambda most: rows_taken(rows, most, tile))
 
 
+def lanes_taken(pixels: int, tile: Tile) -> int:
+    """How many are as good as computed for a line: half a vector takes as long as a whole one."""
+    whole, rest = divmod(pixels, tile.lanes)
+    return whole * tile.lanes + (max(tile.lanes // 2, round_up(rest, tile.unit)) if rest else 0)
+
+
 def across_cost(
     directions: tuple[Direction, ...],
     batch: int,
@@ -132,7 +138,8 @@ def across(
     depth = max(16, plan.ROWS_BYTES // (tile.itemsize * lanes * taps))
     depth = even(source_channels, max(1, min(source_channels, depth, budget // region(block))))
 
-    line = min(block[3] + reach[3] // step[3], round_up(block[3], tile.unit))
+    # Lines of whole tiles and a last one, or one behind the other with what is packed between them.
+    line = min(block[3] + reach[3] // step[3], lanes_taken(block[3], tile))
     plane = round_up((block[2] - 1) * line + block[3], tile.unit)
     row = block[0] * block[1] * plane
     # The last panel of a region reads beyond it.
