@@ -9,7 +9,7 @@
 
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help demo test notebooks bench history lint tools clean
+.PHONY: help demo test notebooks docs bench history lint tools clean
 
 VENV := .venv
 BIN := $(CURDIR)/$(VENV)/bin
@@ -25,6 +25,7 @@ help:
 	@echo 'make demo        enlarge a photograph, answer the classic examples (under three minutes from nothing)'
 	@echo 'make test        run the tests and measure the coverage'
 	@echo 'make notebooks   open the lessons in JupyterLab'
+	@echo 'make docs        run the code of the pages, build them into build/docs, check every link'
 	@echo 'make bench       time the library beside the frameworks (QUICK=1: about a minute); a large download'
 	@echo 'make history     time pyx_deconv alone and compare with the last time, kept in .benchmarks'
 	@echo 'make lint        ruff, cython-lint, codespell; mends what it can'
@@ -42,6 +43,13 @@ test: $(VENV)/extra-test,bfloat16,demo,explain,onnx
 
 notebooks: $(VENV)/extra-notebooks
 	$(BIN)/jupyter lab notebooks
+
+docs: $(VENV)/extra-docs
+	cd tests && $(BIN)/pytest test_docs.py --pyargs pyx_deconv
+	@rm -rf build/docs
+	PATH="$(BIN):$$PATH" $(BIN)/sphinx-build -W --keep-going -n -E -q -c docs . build/docs
+	$(BIN)/python docs/check_links.py build/docs
+	@echo 'To read them: build/docs/index.html'
 
 bench: $(VENV)/extra-bench
 	$(BIN)/python -m benchmarks $(if $(QUICK),--quick) $(if $(DOCS),--publish docs/performance) $(BENCH_ARGS)

@@ -18,6 +18,13 @@ class Setting(NamedTuple):
     """One way to go from one size to another; `solve_settings` returns a list of these.
 
     ``conv_transpose(x, weight, **setting.arguments)`` uses it, for a weight with this ``kernel_size``.
+
+    Attributes
+    ----------
+    kernel_size, stride, output_padding, dilation : int
+        The same on every axis.
+    padding : int or tuple of (int, int)
+        The same at both ends of every axis, or a (begin, end) pair for each.
     """
 
     kernel_size: int

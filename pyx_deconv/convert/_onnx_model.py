@@ -69,7 +69,7 @@ class Value(NamedTuple):
 
 
 class OnnxModel:
-    """A model that runs: what `load_onnx` returns. Safe to call from several threads.
+    """A model that runs: what `pyx_deconv.convert.load_onnx` returns. Safe to call from several threads.
 
     Attributes
     ----------
