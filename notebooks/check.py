@@ -123,7 +123,8 @@ def check(path: Path, write: bool) -> list[str]:
         if cell.cell_type == "code":
             cell.execution_count = None
             for output in cell.outputs:
-                output.pop("execution_count", None)
+                if "execution_count" in output:
+                    output.execution_count = None
             against = cell if write else before
             found.extend(
                 f"cell {cell.id} {problem}" for problem in problems(cell, against)
