@@ -7,7 +7,6 @@ every request.
 import base64
 import html
 import json
-import math
 from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.resources import files
@@ -31,11 +30,6 @@ SCRIPTS = (
     "controls",
     "main",
 )
-# What can be read at once, by rank: input pixels, kernel taps and cells of the full result along an axis.
-PIXELS = {1: 24, 2: 8}
-TAPS = {1: 24, 2: 9}
-CELLS = {1: 96, 2: 48}
-
 NOSCRIPT = "<noscript><p>This page needs JavaScript, and nothing from any network.</p></noscript>"
 FRAME_HEIGHT = 900  # pixels; what is longer scrolls inside
 
@@ -61,8 +55,7 @@ def document(settings: Mapping[str, Any]) -> str:
     ----------
     settings : mapping
         "x" and "kernel": nested lists of floats, of rank 1 or 2; "stride", "output_padding", "dilation": one
-        integer per axis; "padding": one [begin, end] per axis. Of arrays that are too large to be read, the
-        first part is shown, and the page says so.
+        integer per axis; "padding": one [begin, end] per axis. What is too large to be read was refused.
     """
     return _filled(settings, NOSCRIPT)
 
@@ -94,7 +87,7 @@ def fragment(settings: Mapping[str, Any], picture: bytes | None) -> str:
 
 def _filled(settings: Mapping[str, Any], noscript: str) -> str:
     """The page with its data."""
-    given = json.dumps(_shown(settings), allow_nan=False, separators=(",", ":"))
+    given = json.dumps(settings, allow_nan=False, separators=(",", ":"))
     page = _template().replace("{{noscript}}", noscript)
     return page.replace("{{given}}", given.replace("<", "\\u003c"))
 
@@ -111,34 +104,6 @@ def _alternative(settings: Mapping[str, Any]) -> str:
     )
 
 
-def _shown(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings with the part of the arrays that the page shows, and the shapes of the whole."""
-    shape, kernel_shape = _shape(settings["x"]), _shape(settings["kernel"])
-    rank = len(shape)
-    taps = [min(size, TAPS[rank]) for size in kernel_shape]
-    pixels = []
-    for axis, size in enumerate(shape):
-        reach = (taps[axis] - 1) * settings["dilation"][axis] + 1
-        room = max(CELLS[rank] - reach, 0) // settings["stride"][axis] + 1
-        pixels.append(min(size, PIXELS[rank], room))
-    return {
-        **settings,
-        "x": _part(settings["x"], pixels),
-        "kernel": _part(settings["kernel"], taps),
-        "shape": shape,
-        "kernel_shape": kernel_shape,
-    }
-
-
 def _shape(values: Any) -> list[int]:
     """The shape of a nested list."""
     return [len(values), *_shape(values[0])] if isinstance(values, Sequence) else []
-
-
-def _part(values: Any, sizes: Sequence[int]) -> Any:
-    """The first numbers along each axis; JSON knows neither NaN nor infinity, so they become strings."""
-    if sizes:
-        return [_part(value, sizes[1:]) for value in values[: sizes[0]]]
-    if math.isfinite(values):
-        return values
-    return "NaN" if math.isnan(values) else "Infinity" if values > 0 else "-Infinity"

@@ -185,9 +185,6 @@ function listen() {
 buildSliders();
 buildTheme();
 listen();
-const missing = leftOut(state.given);
-byId("left-out").hidden = !missing;
-byId("left-out").textContent = missing ?? "";
 byId("settings").open = innerWidth >= 900;
 reset();
 document.documentElement.classList.add("ready");

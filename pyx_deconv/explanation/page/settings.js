@@ -38,9 +38,7 @@ const resized = (kernel, [rows, columns]) =>
 function operationOf(given, settings) {
     const rank = settings.stride.length;
     const two = (values) => (rank === 1 ? [values] : values);
-    const number = (value) => Number(value); // what JSON has no word for comes as a string: "NaN", "Infinity"
-    const x = two(given.x).map((row) => row.map(number));
-    const kernel = two(given.kernel).map((row) => row.map(number));
+    const [x, kernel] = [two(given.x), two(given.kernel)];
     const axes = settings.stride.map((stride, axis) =>
         axisOf(
             rank === 1 ? x[0].length : [x.length, x[0].length][axis],
@@ -79,22 +77,4 @@ function callText(settings) {
         if (text !== (name === "stride" || name === "dilation" ? "1" : "0")) words.push(`${name}=${text}`);
     }
     return `pxd.conv_transpose(x[None], kernel[None, None]${words.map((word) => `, ${word}`).join("")})[0]`;
-}
-
-/** What the page does not show, in words, or null: Python left it out of what is too large to be read. */
-function leftOut(given) {
-    const parts = [];
-    const shapeOf = (values) => (Array.isArray(values) ? [values.length, ...shapeOf(values[0])] : []);
-    for (const [name, values, shape] of [
-        ["input", given.x, given.shape],
-        ["kernel", given.kernel, given.kernel_shape],
-    ]) {
-        const shown = shapeOf(values);
-        if (`${shown}` !== `${shape}`)
-            parts.push(`the first ${times(shown)} of the ${times(shape)} numbers of the ${name}`);
-    }
-    return parts.length
-        ? `To stay readable, this page shows and computes with ${list(parts)}. ` +
-              "The rest follows by the same rules."
-        : null;
 }

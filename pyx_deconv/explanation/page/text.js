@@ -2,8 +2,6 @@
 
 /** A number in at most so many significant digits; whole numbers up to 99999 as they are. */
 function format(value, digits = 3) {
-    if (Number.isNaN(value)) return "NaN";
-    if (!Number.isFinite(value)) return value > 0 ? "∞" : "−∞";
     if (Number.isInteger(value) && Math.abs(value) < 100000)
         return `${Math.abs(value) && value}`.replace("-", "−");
     const rounded = Number(value.toPrecision(digits));
@@ -13,8 +11,7 @@ function format(value, digits = 3) {
 }
 
 /** Whether what `format` shows is all of the number. */
-const isShownExactly = (value, digits) =>
-    !Number.isFinite(value) || Number(format(value, digits).replaceAll("−", "-")) === value;
+const isShownExactly = (value, digits) => Number(format(value, digits).replaceAll("−", "-")) === value;
 
 const plural = (count, word, words = `${word}s`) => `${count} ${count === 1 ? word : words}`;
 
