@@ -8,6 +8,8 @@ import sys
 import hypothesis
 import pytest
 
+import pyx_deconv
+
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 
 # The oracle and the maker of the golden vectors are plain modules beside the tests.
@@ -24,6 +26,24 @@ hypothesis.settings.register_profile(
     "ci", parent=hypothesis.settings.get_profile("default"), derandomize=True
 )
 hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "default")
+
+
+@pytest.fixture
+def shown():
+    """The classic example: 2 x 2, 3 x 3, stride 2."""
+    return pyx_deconv.explain([[1, 2], [3, 4]], [[1, 2, 3], [4, 5, 6], [7, 8, 9]], stride=2)
+
+
+@pytest.fixture
+def pictures():
+    """For tests that draw."""
+    for package in ("matplotlib", "PIL"):
+        pytest.importorskip(package, reason="pictures need the extra explain: matplotlib, pillow")
+
+
+@pytest.fixture
+def drawn(pictures, shown):
+    return shown
 
 
 @pytest.fixture

@@ -19,12 +19,6 @@ NINE = np.arange(1, 10).reshape(3, 3)
 CELLS = {1: 20, 2: 16}  # the most along an axis
 
 
-@pytest.fixture
-def shown():
-    """The classic example: 2 x 2, 3 x 3, stride 2."""
-    return pxd.explain([[1, 2], [3, 4]], NINE, stride=2)
-
-
 @st.composite
 def calls(draw, numbers=None):
     """An input, a kernel and settings that can be shown."""

@@ -8,20 +8,7 @@ import pytest
 import pyx_deconv as pxd
 from pyx_deconv.__main__ import main
 
-PICTURES = "pictures need the extra explain: matplotlib, pillow"
 NINE = np.arange(1, 10).reshape(3, 3)
-
-
-@pytest.fixture
-def shown():
-    """The classic example: 2 x 2, 3 x 3, stride 2."""
-    return pxd.explain([[1, 2], [3, 4]], NINE, stride=2)
-
-
-@pytest.fixture
-def drawn(shown):
-    pytest.importorskip("matplotlib", reason=PICTURES)
-    return shown
 
 
 def run(*arguments):
@@ -114,8 +101,7 @@ def test_command_without_matplotlib(tmp_path, capsys, without_matplotlib):
     assert run("-o", tmp_path / "shown.html") == 0
 
 
-def test_the_examples_of_the_help_run(tmp_path, monkeypatch, capsys):
-    pytest.importorskip("matplotlib", reason=PICTURES)
+def test_the_examples_of_the_help_run(tmp_path, monkeypatch, capsys, pictures):
     with pytest.raises(SystemExit, match="0"):
         run("--help")
     examples = re.findall(r"^  pyx-deconv explain(.*?)(?:   .*)?$", capsys.readouterr().out, re.MULTILINE)

@@ -10,21 +10,8 @@ import pytest
 import pyx_deconv as pxd
 from pyx_deconv.explanation import _explanation
 
-PICTURES = "pictures need the extra explain: matplotlib, pillow"
 NINE = np.arange(1, 10).reshape(3, 3)
 TWO = np.ones((3, 3))
-
-
-@pytest.fixture
-def shown():
-    """The classic example: 2 x 2, 3 x 3, stride 2."""
-    return pxd.explain([[1, 2], [3, 4]], NINE, stride=2)
-
-
-@pytest.fixture
-def drawn(shown):
-    pytest.importorskip("matplotlib", reason=PICTURES)
-    return shown
 
 
 # --- files --------------------------------------------------------------------------------------------------
@@ -39,7 +26,8 @@ def test_html(shown, tmp_path):
 
 
 def test_png(drawn, tmp_path):
-    Image = pytest.importorskip("PIL.Image", reason=PICTURES)
+    from PIL import Image
+
     drawn.save(str(tmp_path / "shown.PNG"))
     with Image.open(tmp_path / "shown.PNG") as picture:
         assert picture.format == "PNG"
@@ -65,10 +53,10 @@ def test_svg(drawn, tmp_path):
     ([0, 0, 0], [0], {"padding": [(-1, 0)]}),
     (np.arange(16).reshape(4, 4) * -17.125, np.ones((5, 5)), {"stride": 1}),
 ])  # fmt: skip
-def test_gif(x, kernel, settings, tmp_path):
+def test_gif(x, kernel, settings, tmp_path, pictures):
     """A frame before, one for each input pixel, and the result."""
-    pytest.importorskip("matplotlib", reason=PICTURES)
-    Image = pytest.importorskip("PIL.Image", reason=PICTURES)
+    from PIL import Image
+
     shown = pxd.explain(x, kernel, **settings)
     shown.save(tmp_path / "shown.gif")
     with Image.open(tmp_path / "shown.gif") as picture:
@@ -129,9 +117,8 @@ LAYOUTS = {
 
 
 @pytest.mark.parametrize("name", LAYOUTS)
-def test_texts_can_be_read(name):
+def test_texts_can_be_read(name, pictures):
     """No text overlaps another or leaves the sheet, and none is smaller than 8 points."""
-    pytest.importorskip("matplotlib", reason=PICTURES)
     x, kernel, settings = LAYOUTS[name]
     figure = pxd.explain(x, kernel, **settings).plot()
     figure.draw_without_rendering()
@@ -161,8 +148,7 @@ def test_plot(drawn):
 
 
 @pytest.mark.parametrize("name", ["cropped", "line", "dilated", "zeros", "phases"])
-def test_a_cell_has_the_colour_of_the_small_kernel_that_computes_it(name):
-    pytest.importorskip("matplotlib", reason=PICTURES)
+def test_a_cell_has_the_colour_of_the_small_kernel_that_computes_it(name, pictures):
     from pyx_deconv.explanation import _figures
 
     x, kernel, settings = LAYOUTS[name]
