@@ -48,7 +48,7 @@ const gatherView = {
         this.output = numbersGrid("output y, coloured by phase", y, "output", 34);
         byId("gather").replaceChildren(
             titled("output y", this.output),
-            sign("←"),
+            ...(operation.rank > 1 ? [sign("←")] : []), // lines stand below one another
             stacked(titled("input x", this.input), titled("times the kernel", this.kernel)),
         );
         const key = phaseKey(operation);

@@ -44,7 +44,7 @@ const scatterView = {
         const beyond = axes.some((axis) => axis.begin < 0 || axis.end < 0);
         byId("scatter").replaceChildren(
             stacked(titled("input x", this.input), titled("times the kernel", this.kernel)),
-            sign("→"),
+            ...(operation.rank > 1 ? [sign("→")] : []), // lines stand below one another
             titled("sum of the paintings so far", this.canvas),
         );
         byId("scatter-key").replaceChildren(
