@@ -147,7 +147,6 @@ static __attribute__((noinline)) void NAME(join)(
 static inline __attribute__((always_inline)) void NAME(separate_pairs)(const REAL *source, ptrdiff_t width, REAL *even,
                                                                        REAL *odd)
 {
-#ifdef EVEN_LANES
     enum { LANES = VECTOR_BYTES / sizeof(REAL) };
     if (width >= LANES) {
         for (ptrdiff_t next = 0; next < width; next += LANES) {
@@ -159,7 +158,6 @@ static inline __attribute__((always_inline)) void NAME(separate_pairs)(const REA
         }
         return;
     }
-#endif
     for (ptrdiff_t next = 0; next < width; next += 4) {
         const ptrdiff_t x = next + 4 <= width ? next : width - 4;
         const NAME(four) low = *(const NAME(four) *)(source + 2 * x), high = *(const NAME(four) *)(source + 2 * x + 4);
