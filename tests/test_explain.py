@@ -252,7 +252,7 @@ ONE, TWO = np.ones(3), np.ones((3, 3))
     (ONE, ONE, {"stride": 0}, ValueError, "stride=0 on axis 0 must be at least 1"),
     (ONE, ONE, {"stride": 1.5}, TypeError, "stride must be an integer or a sequence"),
     (ONE, ONE, {"stride": (1, 1)}, ValueError, "stride must have an integer for each of 1 spatial axis"),
-    (ONE, ONE, {"padding": "saem"}, ValueError, "padding must be one of 'valid', 'same'"),
+    (ONE, ONE, {"padding": "sane"}, ValueError, "padding must be one of 'valid', 'same'"),
     (ONE, ONE, {"padding": 3}, ValueError, "padding=.* leaves nothing of the full result"),
     (ONE, ONE, {"output_padding": 1}, ValueError, "output_padding=1 on axis 0 must be smaller than stride=1"),
     (ONE, ONE, {"padding": "same", "output_padding": 1}, ValueError, "must be 0 with padding='same'"),
