@@ -140,3 +140,13 @@ def test_pairs_share_their_differences_and_their_weights(in_place):
     assert cut.channel_blocks[:2] == (256, 1)
     units = np.prod(cut.block) // 4
     assert 0.75 * plan.UNITS <= units <= 2 * plan.UNITS
+
+
+@pytest.mark.parametrize("in_place", [True, False])
+def test_the_last_block_of_groups_has_half_a_vector_or_more(in_place):
+    """Of channels that are at least so many."""
+    tile = plan.Tile(12, 14, 32, 8, 4)
+    blocks = {lanes: plan.block_of_groups(lanes, in_place, tile) for lanes in range(8, 9000)}
+    assert all(lanes % block == 0 or lanes % block >= 8 for lanes, block in blocks.items())
+    assert all(block % 16 == 0 or block == lanes for lanes, block in blocks.items())
+    assert blocks[4097] == (240 if in_place else 112)  # 256 would leave 1
