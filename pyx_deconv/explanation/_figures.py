@@ -154,7 +154,6 @@ def _head(shown: Explanation) -> Panel:
 def _full(shown: Explanation, available: float) -> Panel:
     """The full result; zeros that the window adds are cells with indices beyond it."""
     values, first = extended(shown)
-    inside = np.zeros(values.shape, bool)
     frame = frame_of([(begin - a, stop - a) for (begin, stop), a in zip(shown.window, first, strict=True)])
     row, column, rows, columns = (int(edge) for edge in frame)
     grid_values = np.atleast_2d(values)
