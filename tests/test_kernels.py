@@ -190,8 +190,8 @@ def test_the_build_is_what_its_switches_asked_for():
     [
         ("float32", "pair_gradient"),
         ("float64", "columns_gradient"),
-        ("complex64", "weight_gradient"),
-        ("complex128", "lines_gradient"),
+        ("complex64", "lines_gradient"),
+        ("complex128", "weight_gradient"),
     ],
 )
 def test_bounds_checks_see_a_workspace_that_is_too_small(monkeypatch, dtype, way, threads):
