@@ -101,6 +101,8 @@ def _array(text: str) -> ArrayLike:
             raise argparse.ArgumentTypeError(f"{text} is too large to be looked at")
         return np.arange(1.0, prod(sizes) + 1).reshape(sizes)
     rows = [_each(row, ",", float, wanted) for row in text.split(";")]
+    if len(set(map(len, rows))) > 1:
+        raise argparse.ArgumentTypeError(f"must have rows of one length, not {text!r}")
     return rows if len(rows) > 1 else rows[0]
 
 
