@@ -3,6 +3,7 @@
 #   PYTHON=python3.12     the interpreter to use (default: the first that will do)
 #   BUILD_FLAGS=-v        show the compiler's output
 #   PYTEST_ARGS=...       what to test instead of everything
+#   LAB_ARGS=...          notebooks: options of jupyter lab, such as --allow-root in a container
 #   QUICK=1               bench: a few layers in about a minute;  BENCH_ARGS=... for python -m benchmarks
 #   DOCS=1                bench: the report and its plots go into docs/performance
 #   HISTORY_ARGS=...      history: options of pytest-benchmark
@@ -42,7 +43,7 @@ test: $(VENV)/extra-test,bfloat16,demo,explain,onnx
 	    --cov --cov-config ../pyproject.toml $(PYTEST_ARGS)
 
 notebooks: $(VENV)/extra-notebooks
-	$(BIN)/jupyter lab notebooks
+	$(BIN)/jupyter lab $(LAB_ARGS) notebooks
 
 docs: $(VENV)/extra-docs
 	cd tests && $(BIN)/pytest test_docs.py --pyargs pyx_deconv
