@@ -28,10 +28,7 @@ myst_heading_anchors = 3
 
 # Single backticks in docstrings are names of this package; types stand in the text, not in signatures.
 default_role = "py:obj"
-nitpick_ignore_regex = [
-    ("py:.*", r"(numpy|scipy)\..*"),
-    ("py:obj", "matrix|steps|sub_kernels|terms"),  # attributes of Explanation, which stand in its docstring
-]
+nitpick_ignore_regex = [("py:.*", r"(numpy|scipy)\..*")]
 autodoc_typehints = "none"
 autodoc_member_order = "bysource"
 numpydoc_show_class_members = False

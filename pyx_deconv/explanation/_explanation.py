@@ -40,8 +40,8 @@ LIMITS = {1: Limits(x=16, kernel=9, stride=8, cells=20), 2: Limits(x=8, kernel=7
 class Explanation:
     """One transposed convolution with all its numbers; made by `pyx_deconv.explain`.
 
-    A notebook shows it as an interactive page. The views scatter, gather, matrix and sub-pixel are `steps`,
-    `terms`, `matrix` and `sub_kernels`.
+    A notebook shows it as an interactive page. The views scatter, gather, matrix and sub-pixel are ``steps``,
+    ``terms``, ``matrix`` and ``sub_kernels``.
 
     Attributes
     ----------
