@@ -188,9 +188,9 @@ cdef enum:
     MAX_TAPS = 512      # of a task, for pairs of taps, and along lines (plan.TAPS)
     TURNED = 32         # channels and pixels that are transposed at a time on their way out
     MAX_TOGETHER = 8    # phases whose outputs are stored side by side
+    MAX_PHASES = 64     # the same along lines of pixels
     STREAMED = 1024     # elements that are assembled before they are streamed
     CACHE_LINE = 64     # bytes
-    MAX_PHASES = 64     # the same along lines of pixels
 
 tile_rows = TILE_ROWS
 tall_rows = TALL_ROWS
