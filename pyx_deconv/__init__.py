@@ -5,6 +5,7 @@ The package, from what is called to what computes:
 ====================  ==================================================================================
 ``explanation``       ``explain``: one transposed convolution with its numbers, for a person to look at
 ``convert``           weights of PyTorch, Keras, ONNX and JAX, and back; whole ONNX models
+``upsampling``        ``LearnedUpsampler``: photographs enlarged by what was learned from others
 ``layers``            layers as in Keras, and ``Sequential``
 ``operators``         ``ConvTranspose`` and ``Conv``: the same with a weight that is prepared once
 ``_matrices``         operators as SciPy's linear operators and sparse matrices
@@ -18,8 +19,8 @@ The package, from what is called to what computes:
 ``kernels``           the compiled loops; they trust what reaches them
 ====================  ==================================================================================
 
-Every import goes down this table, never up. ``explanation``, ``convert`` and ``layers`` are imported when
-they are first used.
+Every import goes down this table, never up. ``explanation``, ``convert``, ``upsampling`` and ``layers`` are
+imported when they are first used.
 """
 
 import importlib
@@ -34,8 +35,9 @@ from pyx_deconv.settings import Setting, solve_settings
 from pyx_deconv.threads import get_num_threads, num_threads, set_num_threads
 
 if TYPE_CHECKING:
-    from pyx_deconv import convert, layers
+    from pyx_deconv import convert, layers, upsampling
     from pyx_deconv.explanation import Explanation, explain
+    from pyx_deconv.upsampling import LearnedUpsampler
 
 __version__ = "0.1.0"
 
@@ -44,6 +46,7 @@ __all__ = [
     "ConvTranspose",
     "Explanation",
     "Gradients",
+    "LearnedUpsampler",
     "Setting",
     "conv",
     "conv_backward",
@@ -59,12 +62,15 @@ __all__ = [
     "set_num_threads",
     "show_config",
     "solve_settings",
+    "upsampling",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("convert", "layers"):
+    if name in ("convert", "layers", "upsampling"):
         return importlib.import_module(f"pyx_deconv.{name}")
     if name in ("Explanation", "explain"):
         return getattr(importlib.import_module("pyx_deconv.explanation"), name)
+    if name == "LearnedUpsampler":
+        return importlib.import_module("pyx_deconv.upsampling").LearnedUpsampler
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -3,28 +3,25 @@
 Pillow and scikit-image are imported where they are used, and never by ``import pyx_deconv``.
 """
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 import pyx_deconv as pxd
 from pyx_deconv._files import replacing
+from pyx_deconv.upsampling.interpolation import INTERPOLATIONS, Enlargement
 
 __all__ = [
     "EYE",
-    "INTERPOLATIONS",
     "DemoError",
-    "Enlargement",
     "adjoint_errors",
     "comparison",
     "load",
     "make_folder",
     "resized_by_pillow",
     "save",
-    "taps",
     "to_bytes",
 ]
 
@@ -35,98 +32,6 @@ EYE = (115, 172)  # row and column of what is shown of scikit-image's cat
 
 class DemoError(Exception):
     """Something that whoever called the demo can mend; the message is one line."""
-
-
-def _nearest(distance: NDArray[Any]) -> NDArray[Any]:
-    return np.where(distance < 0.5, 1.0, 0.0)
-
-
-def _linear(distance: NDArray[Any]) -> NDArray[Any]:
-    return np.asarray(np.maximum(1 - distance, 0))
-
-
-def _cubic(distance: NDArray[Any], a: float = -0.5) -> NDArray[Any]:
-    """R. G. Keys, "Cubic convolution interpolation for digital image processing", 1981, equation 15."""
-    d = distance
-    near = (a + 2) * d**3 - (a + 3) * d**2 + 1
-    far = a * (d**3 - 5 * d**2 + 8 * d - 4)
-    return np.where(d < 1, near, np.where(d < 2, far, 0))
-
-
-class Interpolation(NamedTuple):
-    """A formula over the distance from an input pixel, and the distance from which on it is 0."""
-
-    reach: float
-    formula: Callable[[NDArray[Any]], NDArray[Any]]
-
-
-INTERPOLATIONS = {
-    "nearest": Interpolation(0.5, _nearest),
-    "bilinear": Interpolation(1, _linear),
-    "bicubic": Interpolation(2, _cubic),
-}
-
-
-def taps(method: str, factor: int) -> NDArray[np.float64]:
-    """Sample an interpolation formula where the output pixels lie.
-
-    Parameters
-    ----------
-    method : {"nearest", "bilinear", "bicubic"}
-        A key of ``INTERPOLATIONS``.
-    factor : int
-        The enlargement, which is the stride of the transposed convolution.
-
-    Returns
-    -------
-    ndarray, (kernel_size,)
-        The kernel along one axis. Pixel centres lie at half-integers: output pixel j lies over the place
-        (j + 1/2) / factor - 1/2 of the input. The taps that meet at one output pixel, every factor-th of the
-        kernel, sum to one.
-
-    Examples
-    --------
-    >>> from pyx_deconv._demo_photograph import taps
-    >>> taps("bilinear", 2)
-    array([0.25, 0.75, 0.75, 0.25])
-    """
-    reach, formula = INTERPOLATIONS[method]
-    covered = int(2 * reach * factor)
-    size = covered - (covered - factor) % 2  # odd or even as the factor, so that both ends are cropped alike
-    return np.asarray(formula(np.abs(np.arange(size) - (size - 1) / 2) / factor), np.float64)
-
-
-class Enlargement(NamedTuple):
-    """One enlargement as the arguments of a depthwise `pyx_deconv.conv_transpose`.
-
-    Beyond its borders the picture goes on with its outermost pixels. So the borders are interpolated as
-    everything else is, where zeros would darken them; and with the pixels in x, not a division in the end, it
-    stays a linear map of x, of which the gradients are checked.
-    """
-
-    x: NDArray[Any]  # (height + 2 * margin, width + 2 * margin, channels)
-    weight: NDArray[Any]  # (channels, 1, kernel_size, kernel_size)
-    settings: dict[str, Any]
-
-    @classmethod
-    def of(cls, picture: NDArray[Any], method: str, factor: int) -> "Enlargement":
-        """Prepare a picture (height, width, channels); the result is ``factor`` times as high and wide."""
-        line = taps(method, factor).astype(picture.dtype)
-        margin = int(INTERPOLATIONS[method].reach)
-        channels = picture.shape[-1]
-        return cls(
-            np.pad(picture, ((margin, margin), (margin, margin), (0, 0)), mode="edge"),
-            np.tile(np.outer(line, line), (channels, 1, 1, 1)),
-            {
-                "stride": factor,
-                "padding": (len(line) - factor) // 2 + margin * factor,
-                "groups": channels,
-                "data_format": "channels_last",
-            },
-        )
-
-    def __call__(self) -> NDArray[Any]:
-        return pxd.conv_transpose(self.x, self.weight, **self.settings)
 
 
 def adjoint_errors(enlargement: Enlargement, seed: int = 0) -> tuple[float, float, float]:

@@ -16,7 +16,6 @@ from pyx_deconv._demo_numbers import classic_examples, copied_example, size_text
 from pyx_deconv._demo_photograph import (
     EYE,
     DemoError,
-    Enlargement,
     adjoint_errors,
     comparison,
     load,
@@ -25,6 +24,7 @@ from pyx_deconv._demo_photograph import (
     save,
     to_bytes,
 )
+from pyx_deconv.upsampling.interpolation import Enlargement
 
 __all__ = ["DemoError", "run"]
 
@@ -78,7 +78,7 @@ def run(output: Path, photo_file: Path | None = None, quiet: bool = False) -> in
         *table("<>>>>>", [["kernel", "taps", "stride", "result", "time", "distance"], *rows]),
         "",
         "  distance: the largest from Pillow's own resize, of values from 0 to 255, away from the borders.",
-        "  At the borders the outermost pixels go on, so that the picture does not darken there.",
+        "  Beyond its borders the picture goes on as its mirror image, so that it does not darken there.",
         "",
     )
 

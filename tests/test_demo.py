@@ -15,10 +15,10 @@ import pytest
 import pyx_deconv as pxd
 from pyx_deconv import _demo_numbers, _demo_photograph, demo
 from pyx_deconv.__main__ import main
-from pyx_deconv._demo_photograph import INTERPOLATIONS, DemoError, Enlargement, adjoint_errors, taps
+from pyx_deconv._demo_photograph import DemoError, adjoint_errors
+from pyx_deconv.upsampling.interpolation import INTERPOLATIONS, Enlargement
 
 OPTIONAL = "the demo's pictures need the extra demo: pillow, scikit-image, tqdm"
-FACTORS = (1, 2, 3, 4, 5, 8)
 PICTURES = ["photograph", "bilinear-x2", "bicubic-x2", "bilinear-x3", "bicubic-x3", "comparison"]
 
 
@@ -47,84 +47,7 @@ def command(*arguments, cwd):
     )
 
 
-# --- the kernels and what they do to a picture --------------------------------------------------------------
-
-
-def test_known_taps():
-    np.testing.assert_array_equal(taps("nearest", 3), [1, 1, 1])
-    np.testing.assert_array_equal(taps("bilinear", 2) * 4, [1, 3, 3, 1])
-    np.testing.assert_allclose(taps("bilinear", 3) * 3, [1, 2, 3, 2, 1], rtol=1e-15)
-    np.testing.assert_array_equal(taps("bicubic", 2) * 128, [-3, -9, 29, 111, 111, 29, -9, -3])
-
-
-@pytest.mark.parametrize("factor", FACTORS)
-@pytest.mark.parametrize("method", INTERPOLATIONS)
-def test_taps_of_every_output_pixel_sum_to_one(method, factor):
-    line = taps(method, factor)
-    np.testing.assert_array_equal(line, line[::-1])
-    for phase in range(factor):
-        assert line[phase::factor].sum() == pytest.approx(1, abs=1e-15)
-
-
-@pytest.mark.parametrize("factor", FACTORS)
-@pytest.mark.parametrize("method", INTERPOLATIONS)
-def test_constant_picture_stays_constant_up_to_its_borders(method, factor):
-    large = Enlargement.of(np.full((5, 4, 3), 200.0), method, factor)()
-    assert large.shape == (5 * factor, 4 * factor, 3)
-    np.testing.assert_allclose(large, 200, rtol=1e-14)
-
-
-@pytest.mark.parametrize("factor", FACTORS)
-@pytest.mark.parametrize("method", ["bilinear", "bicubic"])
-def test_ramp_stays_a_ramp(method, factor):
-    def ramp(rows, columns):
-        return 3 * rows[:, None, None] - 7 * columns[:, None] + np.array([0, 100, 1000])
-
-    height, width, border = 12, 9, 2
-    large = Enlargement.of(ramp(np.arange(height), np.arange(width)).astype(float), method, factor)()
-    places = [(np.arange(side * factor) + 0.5) / factor - 0.5 for side in (height, width)]
-    inner = (slice(border * factor, -border * factor),) * 2
-    np.testing.assert_allclose(large[inner], ramp(*places)[inner], rtol=1e-12, atol=1e-12)
-
-
-def interpolated(line, factor, blend):
-    """Along axis 0: `blend` four neighbours of each place, with indices held inside the picture."""
-    size = len(line)
-    place = (np.arange(size * factor) + 0.5) / factor - 0.5
-    left = np.floor(place).astype(int)
-    neighbours = [line[np.clip(left + step, 0, size - 1)] for step in (-1, 0, 1, 2)]
-    return blend((place - left).reshape(-1, *[1] * (line.ndim - 1)), *neighbours)
-
-
-def linear(t, _before, here, there, _after):
-    return here + t * (there - here)
-
-
-def catmull_rom(t, a, b, c, d):
-    """The spline through b and c, which is cubic convolution with a parameter of -1/2."""
-    return b + t / 2 * (c - a + t * (2 * a - 5 * b + 4 * c - d + t * (3 * (b - c) + d - a)))
-
-
-@pytest.mark.parametrize("factor", FACTORS)
-@pytest.mark.parametrize(("method", "blend"), [("bilinear", linear), ("bicubic", catmull_rom)])
-def test_same_as_interpolating_line_by_line(picture, method, blend, factor):
-    expected = interpolated(picture, factor, blend)
-    expected = np.swapaxes(interpolated(np.swapaxes(expected, 0, 1), factor, blend), 0, 1)
-    np.testing.assert_allclose(Enlargement.of(picture, method, factor)(), expected, rtol=1e-12, atol=1e-11)
-
-
-def test_nearest_repeats_the_pixels(picture):
-    expected = picture.repeat(3, axis=0).repeat(3, axis=1)
-    np.testing.assert_array_equal(Enlargement.of(picture, "nearest", 3)(), expected)
-
-
-@pytest.mark.parametrize("factor", FACTORS)
-@pytest.mark.parametrize(("method", "border"), [("bilinear", 0), ("bicubic", 2)])
-def test_same_as_pillow(image, picture, method, border, factor):
-    large = Enlargement.of(picture.astype(np.float32), method, factor)()
-    expected = _demo_photograph.resized_by_pillow(picture, factor, method)
-    inner = (slice(border * factor, -border * factor or None),) * 2
-    np.testing.assert_allclose(large[inner], expected[inner], atol=2e-4)
+# --- pictures and gradients ---------------------------------------------------------------------------------
 
 
 def test_rounding_to_bytes():
