@@ -58,3 +58,41 @@ def test_the_fastest_of_the_possible_ways(axis, channels, fastest):
         assert plan_few_channels.fastest(*shape, (False, False), tile) == "tiles"
         for possible, way in (((True, False), "lines"), ((False, True), "across")):
             assert plan_few_channels.fastest(*shape, possible, tile) in (way, "tiles")
+
+
+@pytest.mark.parametrize(
+    ("axis", "share"),
+    [
+        (Axis(40, 160, 4, 4, 1, 0), 1),  # a stride of the kernel's size
+        (Axis(40, 160, 7, 4, 1, 3), 39 / 40),
+        (Axis(40, 79, 3, 2, 1, 1), 38 / 40),
+        (Axis(4, 8, 9, 2, 1, 4), 0),
+    ],
+    ids=str,
+)
+def test_which_part_of_the_outputs_meets_nothing_outside(axis, share):
+    gathered = taps.gather(axis)
+    step, size, offsets = gathered.source_step, gathered.source_size, [o for _, o in gathered.phases[0].taps]
+    met = [all(0 <= u * step + offset < size for offset in offsets) for u in range(axis.coarse)]
+    assert sum(met) / len(met) == pytest.approx(share)
+    assert taps.inside((gathered,)) == pytest.approx(share)
+    assert taps.inside((gathered,) * 2) == pytest.approx(share**2)
+    assert taps.inside((taps.scatter(Axis(40, 160, 4, 4, 1, 0)),)) == 0
+
+
+@pytest.mark.parametrize(
+    ("axis", "channels", "groups", "read"),
+    [
+        (Axis(400, 1600, 7, 4, 1, 3), 12, 1, True),
+        (Axis(400, 1600, 7, 4, 1, 3), 12, 2, False),  # short runs of memory
+        (Axis(400, 1600, 50, 4, 1, 20), 12, 1, True),  # a long row
+        (Axis(400, 402, 3, 1, 1, 0), 12, 1, False),
+        (Axis(400, 1600, 4, 4, 1, 0), 1, 1, False),  # lines of pixels are faster
+        (Axis(7, 14, 6, 2, 1, 2), 12, 1, False),  # borders
+        (Axis(3, 2, 1, 2, 1, 100), 12, 1, False),  # no tap meets anything
+        (Axis(7, 14, 6, 2, 1, 2), 17, 1, True),
+    ],
+    ids=str,
+)
+def test_where_few_channels_are_read_in_place(axis, channels, groups, read):
+    assert plan_correlation.in_long_rows((taps.gather(axis),), groups, channels) == read

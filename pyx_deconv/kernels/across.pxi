@@ -110,7 +110,7 @@ cdef int correlate_across(CorrelationPlan plan, const Grid *grid, Py_ssize_t pha
     cdef Py_ssize_t lanes = TILE_BYTES // <Py_ssize_t>sizeof(real_t), unit = TILE_UNIT // <Py_ssize_t>sizeof(real_t)
     cdef Py_ssize_t index[4]
     cdef Py_ssize_t at[4]
-    cdef Py_ssize_t shifts[MAX_SEGMENTS]
+    cdef Py_ssize_t shifts[2][MAX_SEGMENTS]     # of the weights in a whole panel, and in the last one
     cdef Py_ssize_t offsets[MAX_SEGMENTS]
     cdef const real_t *weights[MAX_ROWS]
     cdef const real_t *end
@@ -132,7 +132,8 @@ cdef int correlate_across(CorrelationPlan plan, const Grid *grid, Py_ssize_t pha
         count = min(taps - first_tap, <Py_ssize_t>MAX_SEGMENTS)
         for tap in range(count):
             unravel_box(first_tap + tap, &mine, at)
-            shifts[tap] = slot_of(plan, at[1], at[2], at[3]) * plan.source_channels + c
+            shifts[0][tap] = (slot_of(plan, at[1], at[2], at[3]) * plan.source_channels + c) * plan.lanes
+            shifts[1][tap] = shifts[0][tap] // plan.lanes * panel_width(plan, plan.panels - 1)
             at[1] = plan.tap_z[at[1], 0] - plan.low[1]
             at[2] = plan.tap_y[at[2], 0] - plan.low[2]
             at[3] = plan.tap_x[at[3], 0] - plan.low[3]
@@ -157,7 +158,7 @@ cdef int correlate_across(CorrelationPlan plan, const Grid *grid, Py_ssize_t pha
                     end = &work[first + p + (r + row_step - 1) * grid.row + width - 1]
                     if width == lanes and row_step > TILE_ROWS:
                         tall_tile(row_step, count, depth, &packed[panel_place(plan, group, (row + r) // plan.lanes)],
-                                  shifts, row_step, &work[place], offsets, grid.channel,
+                                  shifts[row_step < plan.lanes], row_step, &work[place], offsets, grid.channel,
                                   &work[first + p + r * grid.row], grid.row, adds)
                         r += row_step
                         continue
@@ -167,8 +168,9 @@ cdef int correlate_across(CorrelationPlan plan, const Grid *grid, Py_ssize_t pha
                         for i in range(TILE_ROWS):
                             weights[i] = &packed[panel_place(plan, group, (row + r) // plan.lanes) + k
                                                  + (i if i < used else 0)]
-                        tile_at(width, count, depth, used, weights, shifts, row_step, &work[place], offsets,
-                                grid.channel, &work[first + p + (r + k) * grid.row], grid.row, adds)
+                        tile_at(width, count, depth, used, weights, shifts[row_step < plan.lanes], row_step,
+                                &work[place], offsets, grid.channel, &work[first + p + (r + k) * grid.row], grid.row,
+                                NULL, NULL, adds)
                         k += used
                     r += row_step
                 p += lanes

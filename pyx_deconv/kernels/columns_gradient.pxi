@@ -112,14 +112,13 @@ cdef int columns_gradient_task(ColumnsGradientPlan plan, Py_ssize_t task, const 
     cdef Py_ssize_t panel_at[MAX_SEGMENTS]
     cdef Py_ssize_t columns[MAX_COLUMNS]        # where the columns begin in the packed region: channel, z, y, x
     cdef const real_t *first[MAX_ROWS]
-    cdef const real_t *rows[MAX_SEGMENTS * MAX_ROWS]
     cdef real_t turned[4 * MAX_COLUMNS]         # runs of the weight, to be streamed
     cdef real_t *weight
     cdef real_t *end
     cdef Box box, region, taps
     cdef Ahead of_coarse, of_fine
     cdef int axis
-    cdef bint finite = True
+    cdef bint finite = True, adds = False       # the first products are written
     of_coarse.left = of_fine.left = 0
     unravel(share.taps, plan.tap_blocks, index)
     taps = cut(index, plan.tap_block, plan.kernel)
@@ -133,9 +132,8 @@ cdef int columns_gradient_task(ColumnsGradientPlan plan, Py_ssize_t task, const 
                 columns[count] += (index[axis] - taps.start[axis]) * plan.dilation[axis] * plan.step[axis]
             count += 1
             advance(index, &taps)
-    # The sums lie panel by panel: work[sums_offset + (panel * count + column) * lanes + channel]
+    # The sums lie panel by panel: work[sums_offset + panel * count * lanes + column * width of the panel + channel]
     end = &work[plan.sums_offset + (coarse_count + lanes - 1) // lanes * count * lanes - 1]
-    zero(&work[plan.sums_offset], (coarse_count + lanes - 1) // lanes * count * lanes)
     for block in range(share.first, share.last):
         unravel(block, plan.blocks, index)
         box = cut(index, plan.block, plan.coarse_size)
@@ -172,14 +170,14 @@ cdef int columns_gradient_task(ColumnsGradientPlan plan, Py_ssize_t task, const 
                 used = min(<Py_ssize_t>TILE_ROWS, count - i)
                 for j in range(TILE_ROWS):
                     first[j] = &work[plan.region_offset + columns[i + (j if j < used else 0)]]
-                for line in range(lines):
-                    for j in range(TILE_ROWS):
-                        rows[line * TILE_ROWS + j] = first[j] + line_at[line]
-                tile(width, lines, box.size[3], used, rows, plan.pitch[3], &work[plan.coarse_offset],
-                     panel_at, lanes, &work[row + i * lanes], lanes)
+                tile_at(width, lines, box.size[3], used, first, line_at, plan.pitch[3], &work[plan.coarse_offset],
+                        panel_at, lanes, &work[row + i * width], width, NULL, NULL, adds)
                 fetch_ahead(&of_coarse)
                 fetch_ahead(&of_fine)
                 i += TILE_ROWS
+        adds = True
+    if not adds:
+        zero(&work[plan.sums_offset], (coarse_count + lanes - 1) // lanes * count * lanes)
     # Taps of a line follow each other in the weight; so do whole lines, whole planes and whole kernels.
     run = taps.size[3]
     if run == plan.kernel[3]:
@@ -190,8 +188,9 @@ cdef int columns_gradient_task(ColumnsGradientPlan plan, Py_ssize_t task, const 
                 run = count
     for p in range((coarse_count + lanes - 1) // lanes):
         used = min(lanes, coarse_count - p * lanes)
+        width = panel_end(used, sizeof(real_t))
         row = plan.sums_offset + p * count * lanes
-        finite &= all_finite(&work[row], count * lanes)
+        finite &= all_finite(&work[row], count * width)
         for j in range(count // run):
             i = j * run
             unravel_box(i % volume(&taps), &taps, index)
@@ -201,10 +200,10 @@ cdef int columns_gradient_task(ColumnsGradientPlan plan, Py_ssize_t task, const 
             for c in range((used + 3) // 4):
                 weight = &partial[chunk, k + 4 * c * plan.fine_channels * all_taps]
                 if not plan.streams:
-                    transpose(&work[row + i * lanes + 4 * c], lanes, 1, run, min(4, used - 4 * c), weight,
+                    transpose(&work[row + i * width + 4 * c], width, 1, run, min(4, used - 4 * c), weight,
                               plan.fine_channels * all_taps)
                 else:
-                    transpose(&work[row + i * lanes + 4 * c], lanes, 1, run, min(4, used - 4 * c), turned, run)
+                    transpose(&work[row + i * width + 4 * c], width, 1, run, min(4, used - 4 * c), turned, run)
                     for line in range(min(4, used - 4 * c)):
                         stream(&turned[line * run], run * <Py_ssize_t>sizeof(real_t),
                                weight + line * plan.fine_channels * all_taps)

@@ -13,8 +13,8 @@ cdef struct Taps:
 
 cdef inline int add_products(CorrelationPlan plan, Py_ssize_t segments, Py_ssize_t depth, Py_ssize_t used,
                              const real_t **rows, Py_ssize_t *slots, Py_ssize_t channel, const real_t[::1] packed,
-                             Py_ssize_t group, Py_ssize_t panel, Py_ssize_t panels, real_t[::1] work,
-                             Py_ssize_t sums, bint adds) except -1 nogil:
+                             Py_ssize_t group, Py_ssize_t panel, Py_ssize_t panels, real_t *sums,
+                             const Py_ssize_t *places, const real_t *first_bias, bint adds) except -1 nogil:
     # One row of tiles: the same pixels against each panel of channels.
     cdef Py_ssize_t p, i, width
     cdef Py_ssize_t offsets[MAX_SEGMENTS]
@@ -24,9 +24,9 @@ cdef inline int add_products(CorrelationPlan plan, Py_ssize_t segments, Py_ssize
         for i in range(segments):
             offsets[i] = (slots[i] * plan.source_channels + channel) * width
         end = &packed[panel_place(plan, group, panel + p) + plan.slots * plan.source_channels * width - 1]
-        end = &work[sums + (used - 1) * plan.channel_block + p * plan.lanes + width - 1]
         tile_at(width, segments, depth, used, rows, NULL, 1, &packed[panel_place(plan, group, panel + p)], offsets,
-                width, &work[sums + p * plan.lanes], plan.channel_block, adds)
+                width, sums + p * plan.lanes, 1 if places else plan.channel_block, places,
+                first_bias + p * plan.lanes if first_bias else NULL, adds)
     return 0
 
 
@@ -74,7 +74,8 @@ cdef inline int offsets_of(const Py_ssize_t[:, ::1] table, const Box *mine, int 
 cdef int add_edge(CorrelationPlan plan, const Box *mine, const Py_ssize_t *place, const Box *box, Py_ssize_t first,
                   Py_ssize_t used, const real_t **base, const Box *region, const stored_t[:, :, :, :, :, :] source,
                   Py_ssize_t group, Py_ssize_t c, Py_ssize_t depth, const real_t[::1] packed, Py_ssize_t panel,
-                  Py_ssize_t panels, real_t[::1] work, Py_ssize_t sums, bint adds) except -1 nogil:
+                  Py_ssize_t panels, real_t[::1] work, real_t *sums, const Py_ssize_t *places, const real_t *first_bias,
+                  bint adds) except -1 nogil:
     # Some of these pixels have taps that reach beside the source: zeros stand in, or the tap is left out.
     cdef Py_ssize_t segments = 0, tz, ty, tx, z, y, x, i, shift
     cdef Py_ssize_t pixel[MAX_ROWS][4]
@@ -111,20 +112,38 @@ cdef int add_edge(CorrelationPlan plan, const Box *mine, const Py_ssize_t *place
                 slots[segments] = slot_of(plan, tz, ty, tx)
                 segments += 1
                 if segments == MAX_SEGMENTS:
-                    add_products(plan, segments, depth, used, rows, slots, c, packed, group, panel, panels, work, sums,
-                                 adds)
+                    add_products(plan, segments, depth, used, rows, slots, c, packed, group, panel, panels, sums,
+                                 places, first_bias, adds)
                     adds = True
                     segments = 0
     if segments or not adds:    # without a segment the sums are zero
-        add_products(plan, segments, depth, used, rows, slots, c, packed, group, panel, panels, work, sums, adds)
+        add_products(plan, segments, depth, used, rows, slots, c, packed, group, panel, panels, sums, places,
+                     first_bias, adds)
+    return 0
+
+
+cdef inline int look_up_target(CorrelationPlan plan, const Py_ssize_t *phase, const Py_ssize_t *at, Py_ssize_t run,
+                               Py_ssize_t group, Py_ssize_t panel, Py_ssize_t panels,
+                               stored_t[:, :, :, :, :, :] target) except -1 nogil:
+    # For a build with bounds checks: the pixels from at on that a row of tiles is written to.
+    cdef Py_ssize_t last_panel = panel + panels - 1, z, y, x
+    cdef const stored_t *end
+    z = plan.phase_z[phase[1], 0] + at[1] * plan.target_step[1]
+    y = plan.phase_y[phase[2], 0] + at[2] * plan.target_step[2]
+    x = plan.phase_x[phase[3], 0] + at[3] * plan.target_step[3]
+    end = &target[at[0], group * plan.target_channels + panel * plan.lanes, z, y, x, 0]
+    end = &target[at[0], group * plan.target_channels + last_panel * plan.lanes + panel_width(plan, last_panel) - 1,
+                  z, y, x + (run - 1) * plan.target_step[3], 0]
     return 0
 
 
 cdef int correlate_phase(CorrelationPlan plan, Py_ssize_t phase, const Box *task, const Box *tap_block,
                          const Box *region, bint finite, const stored_t[:, :, :, :, :, :] source, Py_ssize_t group,
                          Py_ssize_t c, Py_ssize_t depth, const real_t[::1] packed, Py_ssize_t panel, Py_ssize_t panels,
-                         real_t[::1] work, Py_ssize_t sums, bint adds) except -1 nogil:
-    # work[sums + pixel * channel_block + lane] += (or =) the group's channels [c, c + depth) of this phase's taps
+                         real_t[::1] work, Py_ssize_t sums, bint adds, const real_t[::1] bias,
+                         stored_t[:, :, :, :, :, :] target) except -1 nogil:
+    # work[sums + pixel * channel_block + lane] += (or =) the group's channels [c, c + depth) of this phase's taps; or
+    # the target itself, with the bias
     cdef Py_ssize_t channel = group * plan.source_channels + c
     # Zeros stand in for pixels outside the source. An infinite weight would make NaN of them: then every pixel
     # takes a tile of its own, with just the taps that reach it.
@@ -135,9 +154,14 @@ cdef int correlate_phase(CorrelationPlan plan, Py_ssize_t phase, const Box *task
     cdef Py_ssize_t low[4]
     cdef Py_ssize_t high[4]
     cdef Py_ssize_t place[4]
+    cdef Py_ssize_t places[MAX_ROWS]        # in the target, where tiles are written there
+    cdef Py_ssize_t target_place[4]         # from one pixel of the phase to the next there
+    cdef const Py_ssize_t *listed = NULL
     cdef const real_t *base[MAX_ROWS]
     cdef const real_t *line
     cdef const real_t *origin
+    cdef const real_t *first_bias = NULL
+    cdef real_t *row
     cdef const real_t *end
     cdef Taps taps
     cdef Box box, mine = tap_block[0]
@@ -158,8 +182,19 @@ cdef int correlate_phase(CorrelationPlan plan, Py_ssize_t phase, const Box *task
     gather_taps(plan, &mine, place, plan.merges and place[3] == depth and depth == plan.source_channels, c, depth,
                 panel_width(plan, plan.panels - 1), &taps)
     line_end = box.start[3] + box.size[3]
+    row = &work[sums]
+    end = &work[sums + volume(&box) * plan.channel_block - 1]
     for axis in range(4):
         at[axis] = box.start[axis]
+    if stored_t is real_t:
+        if plan.direct:
+            width = group * plan.target_channels + panel * plan.lanes
+            row = &target[0, width, plan.phase_z[index[1], 0], plan.phase_y[index[2], 0], plan.phase_x[index[3], 0], 0]
+            listed = places
+            first_bias = &bias[width]
+            for axis in range(4):
+                target_place[axis] = (target.strides[axis + (axis > 0)] // <Py_ssize_t>sizeof(stored_t)
+                                      * plan.target_step[axis])
     for tile_index in range((volume(&box) + step - 1) // step):
         first = tile_index * step
         used = min(step, volume(&box) - first)
@@ -174,6 +209,11 @@ cdef int correlate_phase(CorrelationPlan plan, Py_ssize_t phase, const Box *task
                 high[axis] = at[axis]
             for j in range(run):
                 base[i + j] = line + j * plan.source_step[3] * place[3]
+            if plan.direct:
+                look_up_target(plan, index, at, run, group, panel, panels, target)
+                for j in range(run):
+                    places[i + j] = (at[0] * target_place[0] + at[1] * target_place[1] + at[2] * target_place[2]
+                                     + (at[3] + j) * target_place[3])
             i += run
             high[3] += run - 1
             at[3] = high[3]
@@ -194,18 +234,20 @@ cdef int correlate_phase(CorrelationPlan plan, Py_ssize_t phase, const Box *task
                 and high[axis] * plan.source_step[axis] + taps.high[axis] < plan.source_size[axis]))
         if not all_inside:
             add_edge(plan, &mine, place, &box, first, used, base, region, source, group, c, depth, packed, panel,
-                     panels, work, sums + first * plan.channel_block, adds)
+                     panels, work, row, listed, first_bias, adds)
+            row += 0 if plan.direct else step * plan.channel_block
             continue
         look_up(plan, source, channel, depth, region, work, low, taps.low[1], taps.low[2], taps.low[3])
         look_up(plan, source, channel, depth, region, work, high, taps.high[1], taps.high[2], taps.high[3])
         for p in range(panels):
             width = panel_width(plan, panel + p)
             end = &packed[panel_place(plan, group, panel + p) + plan.slots * plan.source_channels * width - 1]
-            end = &work[sums + (first + used - 1) * plan.channel_block + p * plan.lanes + width - 1]
             tile_at(width, taps.count, taps.depth, used, base, taps.shift, 1,
                     &packed[panel_place(plan, group, panel + p)],
                     &taps.place[0] if width == plan.lanes else &taps.last_place[0], width,
-                    &work[sums + first * plan.channel_block + p * plan.lanes], plan.channel_block, adds)
+                    row + p * plan.lanes, 1 if listed else plan.channel_block, listed,
+                    first_bias + p * plan.lanes if first_bias else NULL, adds)
+        row += 0 if plan.direct else step * plan.channel_block
     return 0
 
 
@@ -224,8 +266,8 @@ cdef inline int scale_by_taps(Box *box, int axis, Py_ssize_t step, const Py_ssiz
 
 cdef int add_all_taps(CorrelationPlan plan, const Box *task, Py_ssize_t first_phase, Py_ssize_t last_phase,
                       Py_ssize_t sums_size, Py_ssize_t group, Py_ssize_t channel, Py_ssize_t channels, bint finite,
-                      const stored_t[:, :, :, :, :, :] source, const real_t[::1] packed,
-                      real_t[::1] work) except -1 nogil:
+                      const stored_t[:, :, :, :, :, :] source, const real_t[::1] packed, const real_t[::1] bias,
+                      stored_t[:, :, :, :, :, :] target, real_t[::1] work) except -1 nogil:
     # The sums of each phase, over all channels and taps.
     cdef Py_ssize_t lanes = plan.lanes, phase, c, depth, k, part, place, sums
     cdef Py_ssize_t index[4]
@@ -257,7 +299,7 @@ cdef int add_all_taps(CorrelationPlan plan, const Box *task, Py_ssize_t first_ph
             sums = place
             for phase in range(first_phase, last_phase):
                 correlate_phase(plan, phase, &pixels, &taps, &region, finite, source, group, c, depth, packed,
-                                channel // lanes, (channels + lanes - 1) // lanes, work, sums, adds)
+                                channel // lanes, (channels + lanes - 1) // lanes, work, sums, adds, bias, target)
                 sums += sums_size
             place += volume(&pixels) * plan.channel_block
         adds = True
@@ -292,7 +334,9 @@ cdef int tiles_task(CorrelationPlan plan, Py_ssize_t task, const stored_t[:, :, 
         sums += sums_size
     if not done:
         add_all_taps(plan, &box, first_phase, last_phase, sums_size, group, channel, channels, finite, source, packed,
-                     work)
+                     bias, target, work)
+    if plan.direct:
+        return 0
     if plan.fan > 1:
         for phase in range(first_phase, last_phase):
             store_fan(plan, phase, &box, work, plan.sums_offset + (phase - first_phase) * sums_size, bias, group,

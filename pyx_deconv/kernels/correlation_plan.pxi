@@ -29,6 +29,7 @@ cdef class CorrelationPlan:
     cdef readonly bint across          # computed by across.pxi
     cdef bint pixels_first             # the next task has other pixels, with the same weights
     cdef bint streams                  # the target is larger than the caches
+    cdef bint direct                   # tiles are written to the target itself
     cdef Py_ssize_t line, plane, row   # there, from one line, plane, channel of sums to the next; or lines of a band
     cdef readonly Py_ssize_t group_lanes    # computed by groups.pxi: target channels of a group; else 0
     cdef Py_ssize_t zeros
@@ -67,6 +68,7 @@ cdef class CorrelationPlan:
         self.across = fields.across
         self.pixels_first = fields.pixels_first
         self.streams = fields.streams
+        self.direct = fields.direct
         self.line, self.plane, self.row = fields.sums_steps
         self.group_lanes = fields.group_lanes
         self.merges = fields.merges

@@ -52,14 +52,14 @@ cdef extern from "tile.h" nogil:
     void tile_float(Py_ssize_t width, Py_ssize_t segments, Py_ssize_t depth, Py_ssize_t used_rows,
                     const float **rows, const Py_ssize_t *shifts, Py_ssize_t row_step,
                     const float *panel, const Py_ssize_t *offsets, Py_ssize_t panel_step,
-                    float *c, Py_ssize_t c_step, const Py_ssize_t *places, bint adds)
+                    float *c, Py_ssize_t c_step, const Py_ssize_t *places, const float *bias, bint adds)
     void tall_tile_double(Py_ssize_t used_rows, Py_ssize_t segments, Py_ssize_t depth, const double *rows,
                           const Py_ssize_t *shifts, Py_ssize_t row_step, const double *panel,
                           const Py_ssize_t *offsets, Py_ssize_t panel_step, double *c, Py_ssize_t c_step, bint adds)
     void tile_double(Py_ssize_t width, Py_ssize_t segments, Py_ssize_t depth, Py_ssize_t used_rows,
                      const double **rows, const Py_ssize_t *shifts, Py_ssize_t row_step,
                      const double *panel, const Py_ssize_t *offsets, Py_ssize_t panel_step,
-                     double *c, Py_ssize_t c_step, const Py_ssize_t *places, bint adds)
+                     double *c, Py_ssize_t c_step, const Py_ssize_t *places, const double *bias, bint adds)
 
 cdef extern from "transpose.h" nogil:
     void transpose_float(const float *source, Py_ssize_t row_step, Py_ssize_t column_step, Py_ssize_t rows,
@@ -85,8 +85,7 @@ cdef extern from "padded.h" nogil:
                             Py_ssize_t ahead)
     void padded_lines_double(const double *source, Py_ssize_t source_step, Py_ssize_t step, Py_ssize_t lines,
                              Py_ssize_t left, Py_ssize_t count, Py_ssize_t width, double *target,
-                             Py_ssize_t target_step,
-                             Py_ssize_t ahead)
+                             Py_ssize_t target_step, Py_ssize_t ahead)
     bint rows_of_tap_float(const float **base, Py_ssize_t shift, const Py_ssize_t *first, const Py_ssize_t *last,
                            Py_ssize_t tap, const float *zeros, const float **rows)
     bint rows_of_tap_double(const double **base, Py_ssize_t shift, const Py_ssize_t *first, const Py_ssize_t *last,
@@ -233,20 +232,21 @@ cdef inline void store(real_t value, stored_t *target) noexcept nogil:
 cdef inline void tile_at(Py_ssize_t width, Py_ssize_t segments, Py_ssize_t depth, Py_ssize_t used_rows,
                          const real_t **rows, const Py_ssize_t *shifts, Py_ssize_t row_step, const real_t *panel,
                          const Py_ssize_t *offsets, Py_ssize_t panel_step, real_t *c, Py_ssize_t c_step,
-                         bint adds) noexcept nogil:
+                         const Py_ssize_t *places, const real_t *bias, bint adds) noexcept nogil:
     if real_t is float:
         tile_float(width, segments, depth, used_rows, rows, shifts, row_step, panel, offsets, panel_step, c, c_step,
-                   NULL, adds)
+                   places, bias, adds)
     else:
         tile_double(width, segments, depth, used_rows, rows, shifts, row_step, panel, offsets, panel_step, c, c_step,
-                    NULL, adds)
+                    places, bias, adds)
 
 
 cdef inline void tile(Py_ssize_t width, Py_ssize_t segments, Py_ssize_t depth, Py_ssize_t used_rows,
                       const real_t **rows, Py_ssize_t row_step, const real_t *panel, const Py_ssize_t *offsets,
                       Py_ssize_t panel_step, real_t *c, Py_ssize_t c_step) noexcept nogil:
     # Each segment with row pointers of its own, added to what is there.
-    tile_at(width, segments, depth, used_rows, rows, NULL, row_step, panel, offsets, panel_step, c, c_step, True)
+    tile_at(width, segments, depth, used_rows, rows, NULL, row_step, panel, offsets, panel_step, c, c_step, NULL, NULL,
+            True)
 
 
 cdef inline void tall_tile(Py_ssize_t used_rows, Py_ssize_t segments, Py_ssize_t depth, const real_t *rows,

@@ -140,10 +140,7 @@ cdef inline void tile_to(Py_ssize_t width, Py_ssize_t depth, Py_ssize_t used_row
                          const real_t *panel, real_t *c, Py_ssize_t c_step, const Py_ssize_t *places) noexcept nogil:
     # One segment of rows side by side, added to some rows of c.
     cdef Py_ssize_t no_offset = 0
-    if real_t is float:
-        tile_float(width, 1, depth, used_rows, rows, NULL, 1, panel, &no_offset, width, c, c_step, places, True)
-    else:
-        tile_double(width, 1, depth, used_rows, rows, NULL, 1, panel, &no_offset, width, c, c_step, places, True)
+    tile_at(width, 1, depth, used_rows, rows, NULL, 1, panel, &no_offset, width, c, c_step, places, NULL, True)
 
 
 cdef inline void narrow(Reach *reach, bint paired, int axis, const Box *units, Box *part) noexcept nogil:

@@ -17,7 +17,9 @@ static inline __attribute__((always_inline)) void NAME(padded_lines_with)(
     enum { LANES = VECTOR_BYTES / sizeof(REAL) };
     typedef REAL vector __attribute__((vector_size(VECTOR_BYTES), aligned(sizeof(REAL)), may_alias));
     for (ptrdiff_t i = 0; i < lines; i++, source += source_step, target += target_step) {
-        if (width >= LANES && left <= LANES && width - left - count <= LANES) {
+        if (count == width) {
+            /* No zeros. */
+        } else if (width >= LANES && left <= LANES && width - left - count <= LANES) {
             /* Zeros first, in vectors that reach under the numbers. */
             *(vector *)target = (vector){0};
             *(vector *)(target + width - LANES) = (vector){0};

@@ -83,18 +83,15 @@ cdef inline void copy_pixels(const stored_t *source, Py_ssize_t pixel_step, Py_s
                              real_t *target, Py_ssize_t width) noexcept nogil:
     # Runs of channels that lie side by side.
     cdef Py_ssize_t x, c
-    if pixel_step == channels == width and (stored_t is float or stored_t is double):
+    if (stored_t is float or stored_t is double) and pixel_step == channels == width:
         copy_run(<const real_t *>source, pixels * channels, target)
-    elif channels == 1:
-        for x in range(pixels):
-            load(&source[x * pixel_step], &target[x * width])
+    elif (stored_t is float or stored_t is double) and channels > 1:
+        padded_lines(<const real_t *>source, pixel_step, 1, pixels, 0, channels, channels, target, width,
+                     8 * pixel_step)
     else:
         for x in range(pixels):
-            if (stored_t is float or stored_t is double):
-                copy_run(<const real_t *>(source + x * pixel_step), channels, target + x * width)
-            else:
-                for c in range(channels):
-                    load(&source[x * pixel_step + c], &target[x * width + c])
+            for c in range(channels):
+                load(&source[x * pixel_step + c], &target[x * width + c])
 
 
 cdef int pack_pixels(const stored_t[:, :, :, :, :, :] source, const Box *box, const Py_ssize_t *step,

@@ -31,7 +31,7 @@ UNITS = 16  # of outputs in pairs at least, which a weight that is fetched multi
 PARTIAL_BYTES = 8 * 1024 * 1024  # copies of a weight gradient that are summed at the end
 POINT_PRODUCTS = 30  # that take as long as adding up one point of a weight gradient, where taps are in pairs
 PAIRED_CHANNELS = 16  # at least, where outputs are in pairs: they have to fill vectors
-PAIRED_MARGIN = (0.93, 1.04)  # of the other cost, up to which they are taken: below 32 channels, from 32 on
+PAIRED_MARGIN = (0.93, 1)  # of the other cost, up to which they are taken: below 32 channels, from 32 on
 LEFT_BY_PAIRS = (0.7, 0.8)  # most products of a weight gradient that pairs may leave: maps packed, in place
 # How many multiplications take as long as something else, in a correlation:
 PACKED = 16  # to pack a pixel
@@ -48,11 +48,13 @@ VALUE_OF_PAIR = 7  # to make a difference of pixels
 ADDED_TO_PAIR = 8  # to add a product to those of other taps
 POINT = 12  # to add up one point of an output
 SUM_OF_WEIGHTS = 20  # to add two and pack them
-TASKS = 32  # enough to keep many threads busy; more only adds overhead
+TASKS = 16  # enough to keep several threads busy; more pack more, and leave more rests of tiles
 MULTIPLICATIONS = 250_000  # of a task that is worth a thread: some 10 microseconds
 LARGE_WEIGHT = 32 * 1024  # elements: to pack so many takes longer than to think about it
 COLUMNS = 1024  # taps and channels of a task, for weight gradients as one product
 LONG_ROW = 256  # elements that a tile reads side by side: read in place, at borders element by element
+SHORT_ROWS = 512  # elements of all that one output meets, at most: read in place as well, where at least
+INSIDE = 0.95  # of the outputs meet nothing outside
 REMAINDERS = 1024  # of lines and pixels modulo the stride, whose lines are packed one after the other
 TAPS = 512  # of a task, for weight gradients by pairs of taps
 PIXELS = 512  # a task has at most this many
@@ -104,6 +106,11 @@ def apart(size: int, itemsize: int) -> int:
     """Return a distance of rows: an odd number of cache lines, so that rows share no set of L1."""
     line = 64 // itemsize
     return (ceil_div(size, line) | 1) * line
+
+
+def enough_tasks(multiplications: int) -> int:
+    """How many keep several threads busy, or one where there is little to share."""
+    return TASKS if multiplications > 2 * TASKS * MULTIPLICATIONS else 1
 
 
 def pixel_block(size: Shape, most: int) -> Shape:

@@ -62,9 +62,11 @@ def few_pixels(
         factor *= 2
     if pixels * factor > coarse_channels:
         return False
-    # Packed, a weight is not multiplied where taps land outside, and by more pixels in pairs: mostly faster.
+    # Packed, a weight is not multiplied where taps land outside, and by more pixels in pairs: faster, as long
+    # as it stays in the caches.
     if kept:
-        return not scatters and coarse_channels >= 512 and pixels <= 128 and met(axes) > 0.7
+        large = groups * coarse_channels * fine_channels * taps * tile.itemsize > plan.WEIGHT_BYTES
+        return not scatters and large and pixels <= 64 and met(axes) > 0.7
     return True
 
 

@@ -22,7 +22,7 @@ from .plan import (
     round_up,
     table,
 )
-from .taps import ABSENT, Direction, Fan, Slots, Tap, fans, products_met, saved_by_pairs, slots
+from .taps import ABSENT, Direction, Fan, Slots, Tap, fans, inside, products_met, saved_by_pairs, slots
 
 
 @dataclass  # frozen ones take 7 µs longer to fill
@@ -61,6 +61,7 @@ class CorrelationFields:
     sums_steps: tuple[int, int, int]
     pixels_first: bool  # whether the next task has other pixels, with the same weights
     streams: bool  # whether the target is larger than the caches
+    direct: bool  # whether tiles are written to the target itself
     group_lanes: int  # target channels of a group where vectors run across groups, else 0
     merges: bool  # whether the taps of a phase along x meet neighbours in the source
     paired: Shape  # 1 for an axis whose outputs are computed in pairs
@@ -90,8 +91,11 @@ def reach(pixels: int, step: int, taps: list[Tap], tap_block: int) -> int:
 
 def in_long_rows(directions: tuple[Direction, ...], groups: int, source_channels: int) -> bool:
     """Whether to read the source in place, where its channels lie side by side."""
-    taps = max(len(phase.taps) for phase in directions[-1].phases)
-    return source_channels > 16 or (groups == 1 and source_channels * taps >= plan.LONG_ROW)
+    if source_channels > 16 or groups > 1:
+        return source_channels > 16
+    longest = [max(len(phase.taps) for phase in direction.phases) for direction in directions]
+    short = source_channels > 1 and source_channels * prod(longest) <= plan.SHORT_ROWS
+    return source_channels * longest[-1] >= plan.LONG_ROW or (short and inside(directions) >= plan.INSIDE)
 
 
 def products(directions: tuple[Direction, ...]) -> int:
@@ -265,7 +269,7 @@ def correlation(
     points = prod(1 + 2 * pair for pair in paired)
     lanes = round_up(target_channels, tile.unit)
     multiplications = prod(target_size) * prod(map(len, taps_of)) * groups * source_channels * target_channels
-    enough = plan.TASKS if multiplications > plan.TASKS * plan.MULTIPLICATIONS else 1
+    enough = plan.enough_tasks(multiplications)
     values = plan.VALUES_BYTES // tile.itemsize
     # What is packed should serve many products, and the phases along x are stored side by side.
     phase_block = 1
@@ -376,6 +380,17 @@ def correlation(
     if any(fan):
         fan_of_tap = tap_table([tap_places(*each, 1) for each in zip(ordered, fan, strict=True)], fan_sizes)
         fan_taps = slot_of_tap * prod(fan_sizes) + fan_of_tap
+    streams = prod(target_size) * phases * groups * target_channels * tile.itemsize >= plan.STREAMED_BYTES
+    # Where there are no other sums to add to, a tile has no empty lanes, and phases share no cache lines.
+    direct = (
+        channels_last
+        and max(parts, points, prod(fan_sizes), prod(blocks_of(kernel, tap_block))) == 1
+        and depth == source_channels
+        and target_channels % tile.unit == 0
+        and (len(x.phases) == 1 or target_channels * tile.itemsize % 64 == 0)
+        and all(phase.taps for each in spatial for phase in each.phases)
+        and not streams
+    )
     return CorrelationFields(
         channels=(groups, parts, source_channels, target_channels),
         fans=(prod(fan_sizes), *fan_sizes),
@@ -410,7 +425,8 @@ def correlation(
         across=False,
         sums_steps=(0, 0, 0),
         pixels_first=pixels_first,
-        streams=prod(target_size) * phases * groups * target_channels * tile.itemsize >= plan.STREAMED_BYTES,
+        streams=streams,
+        direct=direct,
         group_lanes=0,
         merges=merges,
         paired=tuple(map(int, (False, *paired))),

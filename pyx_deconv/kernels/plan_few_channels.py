@@ -198,7 +198,7 @@ def along_lines(
         depth = even(source_channels, CHANNELS, parts)
         block = fitting(FAR_BYTES)
     multiplications = prod(size) * phases * groups * source_channels * target_channels * largest(directions)
-    enough = plan.TASKS if multiplications > plan.TASKS * plan.MULTIPLICATIONS else 1
+    enough = plan.enough_tasks(multiplications)
     phase_blocks = ceil_div(phases, phase_block)
     while prod(blocks_of(size, block)) * groups * phase_blocks < enough and prod(block) > 64:
         block = rows_and_line(size, prod(block) // 2, block[3])
@@ -262,7 +262,7 @@ def across_groups(
 
     channel_blocks = ceil_div(lanes, channel_block)
     multiplications = prod(size) * phases * lanes * largest(directions)
-    enough = plan.TASKS if multiplications > plan.TASKS * plan.MULTIPLICATIONS else 1
+    enough = plan.enough_tasks(multiplications)
     most = 1024
     while True:
         block = rows_and_line(size, most, 128)

@@ -80,6 +80,18 @@ def gather(axis: Axis) -> Direction:
 ABSENT = Direction(1, 1, 1, 1, [Phase(0, 1, [(0, 0)])], False)  # an axis that a 1-D or 2-D map does not have
 
 
+def inside(directions: tuple[Direction, ...]) -> float:
+    """Which part of the outputs of a gather with a stride all taps lead into the source; else nothing."""
+    share = 1.0
+    for direction in directions:
+        step, (_, outputs, taps) = direction.source_step, direction.phases[0]
+        if step == 1 or not taps:
+            return 0
+        first, last = ceil_div(-taps[0][1], step), (direction.source_size - 1 - taps[-1][1]) // step
+        share *= max(0, min(last + 1, outputs) - max(first, 0)) / outputs
+    return share
+
+
 class Fan(NamedTuple):
     """Phases of one axis that are computed side by side: their outputs base + step*q + f, f < step."""
 

@@ -4,10 +4,10 @@
  *                    rows[g][i][k * row_step] * panel[offsets[g] + k * panel_step + j]
  *
  * for i < used_rows and j < width, at most TILE_BYTES / sizeof(real) and a multiple of TILE_UNIT / sizeof(real);
- * c = sum where it does not add; with places, row places[i] of c instead of row i. A segment is whatever shares one
- * set of row pointers: a tap of the kernel (k runs over channels) or a line of pixels (k runs over pixels). With
- * shifts, rows[i] + shifts[g] * row_step stands for rows[g][i]. The rows are broadcast from wherever they lie, so a
- * channels-last map needs no packing; the panel is read as whole vectors.
+ * c = sum (+ bias[j], if there is one) where it does not add; with places, row places[i] of c instead of row i. A
+ * segment is whatever shares one set of row pointers: a tap of the kernel (k runs over channels) or a line of pixels
+ * (k runs over pixels). With shifts, rows[i] + shifts[g] stands for rows[g][i]. The rows are broadcast from wherever
+ * they lie, so a channels-last map needs no packing; the panel is read as whole vectors.
  *
  * A tall tile has whole panels, and rows side by side: row[k * row_step + i] is the k-th number of row i. More than
  * TILE_ROWS of them pay where they fill what would be left of a second tile.

@@ -1,15 +1,19 @@
 /* Included by tile.h once for each REAL; see there for what it computes. */
 
-/* Row i of the sums, to where it belongs. */
+/* Row i of the sums, with what is added to it, to where it belongs. */
 #define PUT(TO, i, WIDE, HALF)                                                                                         \
     if (i < used_rows) {                                                                                               \
         for (int v = 0; v < WIDE; v++) {                                                                               \
             UNALIGNED *at = (UNALIGNED *)(TO + v * LANES);                                                             \
-            *at = sum[i][v] + (adds ? (VECTOR)*at : (VECTOR){0});                                                      \
+            *at = sum[i][v] + (adds   ? (VECTOR)*at                                                                    \
+                               : bias ? (VECTOR) * (const UNALIGNED *)(bias + v * LANES)                               \
+                                      : (VECTOR){0});                                                                  \
         }                                                                                                              \
         if (HALF) {                                                                                                    \
             UNALIGNED_HALF *at = (UNALIGNED_HALF *)(TO + WIDE * LANES);                                                \
-            *at = half_sum[i] + (adds ? (HALF_VECTOR)*at : (HALF_VECTOR){0});                                          \
+            *at = half_sum[i] + (adds   ? (HALF_VECTOR)*at                                                             \
+                                 : bias ? (HALF_VECTOR) * (const UNALIGNED_HALF *)(bias + WIDE * LANES)                \
+                                        : (HALF_VECTOR){0});                                                           \
         }                                                                                                              \
     }
 
@@ -18,13 +22,13 @@
     static __attribute__((noinline)) void NAME(                                                                        \
         ptrdiff_t segments, ptrdiff_t depth, ptrdiff_t used_rows, const REAL *const *rows, const ptrdiff_t *shifts,    \
         ptrdiff_t row_step, const REAL *panel, const ptrdiff_t *offsets, ptrdiff_t panel_step, REAL *c,                \
-        ptrdiff_t c_step, const ptrdiff_t *places, int adds)                                                           \
+        ptrdiff_t c_step, const ptrdiff_t *places, const REAL *bias, int adds)                                         \
     {                                                                                                                  \
         VECTOR sum[ROWS][2] = {{{0}}};                                                                                 \
         HALF_VECTOR half_sum[ROWS] = {{0}};                                                                            \
         for (ptrdiff_t g = 0; g < segments; g++) {                                                                     \
             const REAL *const *at = shifts ? rows : rows + g * TILE_ROWS;                                              \
-            const ptrdiff_t shift = shifts ? shifts[g] * row_step : 0;                                                 \
+            const ptrdiff_t shift = shifts ? shifts[g] : 0;                                                            \
             const REAL *row[ROWS];                                                                                     \
             _Pragma("GCC unroll 16") for (int i = 0; i < ROWS; i++) row[i] = at[i] + shift;                            \
             const REAL *lanes = panel + offsets[g];                                                                    \
@@ -80,13 +84,13 @@ TILE_OF(NAME(short_tile_1), NAME(HALF_ROWS), 0, 1)
 static inline void NAME(tile)(ptrdiff_t width, ptrdiff_t segments, ptrdiff_t depth, ptrdiff_t used_rows,
                               const REAL *const *rows, const ptrdiff_t *shifts, ptrdiff_t row_step, const REAL *panel,
                               const ptrdiff_t *offsets, ptrdiff_t panel_step, REAL *c, ptrdiff_t c_step,
-                              const ptrdiff_t *places, int adds)
+                              const ptrdiff_t *places, const REAL *bias, int adds)
 {
     const int is_short = used_rows <= NAME(HALF_ROWS);
 #define TILE(QUARTERS)                                                                                                 \
     (is_short ? NAME(short_tile_##QUARTERS) : NAME(tile_##QUARTERS))(segments, depth, used_rows, rows, shifts,         \
                                                                      row_step, panel, offsets, panel_step, c, c_step,  \
-                                                                     places, adds)
+                                                                     places, bias, adds)
     if (2 * width > 3 * LANES || (!TILE_QUARTERS && width > LANES))
         TILE(4);
 #if TILE_QUARTERS
@@ -107,7 +111,7 @@ static inline void NAME(tile)(ptrdiff_t width, ptrdiff_t segments, ptrdiff_t dep
     {                                                                                                                  \
         VECTOR sum[ROWS][2] = {{{0}}};                                                                                 \
         for (ptrdiff_t g = 0; g < segments; g++) {                                                                     \
-            const REAL *row = rows + shifts[g] * row_step;                                                             \
+            const REAL *row = rows + shifts[g];                                                                        \
             const REAL *lanes = panel + offsets[g];                                                                    \
             for (ptrdiff_t k = 0; k < depth; k++, row += row_step, lanes += panel_step) {                              \
                 const VECTOR first = *(const UNALIGNED *)lanes, second = *(const UNALIGNED *)(lanes + LANES);          \

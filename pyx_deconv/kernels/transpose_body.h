@@ -149,6 +149,9 @@ static inline void NAME(interleave)(ptrdiff_t count, const REAL *lines, ptrdiff_
         INTERLEAVE(2)
         INTERLEAVE(3)
         INTERLEAVE(4)
+        INTERLEAVE(5)
+        INTERLEAVE(6)
+        INTERLEAVE(7)
         INTERLEAVE(8)
     default:
         for (ptrdiff_t x = 0; x < width; x++)
