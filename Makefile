@@ -38,7 +38,7 @@ demo: $(VENV)/extra-demo
 
 # In tests/ neither pytest nor a child process finds the uncompiled tree. Several test processes share the cores, so
 # that waiting OpenMP threads have to sleep.
-test: $(VENV)/extra-test,bfloat16,demo,explain,onnx
+test: $(VENV)/extra-test,bfloat16,demo,explain,images,onnx
 	cd tests && OMP_WAIT_POLICY=passive $(BIN)/pytest -n auto --maxprocesses 8 \
 	    --cov --cov-config ../pyproject.toml $(PYTEST_ARGS)
 

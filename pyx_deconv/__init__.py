@@ -3,6 +3,8 @@
 The package, from what is called to what computes:
 
 ====================  ==================================================================================
+``command``           the command line: a module for each command
+``_images``           image files: read, enlarged tile by tile, written with what else was in them
 ``explanation``       ``explain``: one transposed convolution with its numbers, for a person to look at
 ``convert``           weights of PyTorch, Keras, ONNX and JAX, and back; whole ONNX models
 ``upsampling``        ``LearnedUpsampler``: photographs enlarged by what was learned from others

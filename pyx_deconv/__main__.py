@@ -1,25 +1,39 @@
-"""The command line: ``pyx-deconv demo``, ``explain`` and ``info``; ``python -m pyx_deconv`` is the same."""
+"""The command line: ``pyx-deconv`` and its commands; ``python -m pyx_deconv`` is the same."""
 
 import argparse
 import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NoReturn
 
 import pyx_deconv as pxd
-from pyx_deconv import demo
-from pyx_deconv.explanation import _command as explaining
+from pyx_deconv.command import bench, demo, explain, fit, info, solve, upsample
+from pyx_deconv.command._common import CommandError
+
+COMMANDS = {
+    "demo": demo,
+    "upsample": upsample,
+    "fit": fit,
+    "explain": explain,
+    "solve": solve,
+    "bench": bench,
+    "info": info,
+}
 
 EXAMPLES = """\
 examples:
   pyx-deconv demo                                      enlarge the sample photograph into ./demo-output
   pyx-deconv demo --photo cat.jpg --output pictures    enlarge a photograph of yours
+  pyx-deconv upsample cat.jpg large.png --factor 2     enlarge it with a network
+  pyx-deconv fit photos/ -o model.npz                  fit a model to photographs of yours
   pyx-deconv explain                                   the classic example by four views, as explain.html
-  pyx-deconv explain --help                            other numbers and sizes, and pictures of them
+  pyx-deconv solve 4 12                                which settings take 4 to 12
+  pyx-deconv bench --quick                             how fast this machine is
   pyx-deconv info                                      what to put into a bug report
+  pyx-deconv COMMAND --help                            the options of a command, and examples of it
 
-exit codes: 0 done, 1 a check failed or memory ran out, 2 something in the call must change, 130 interrupted
+exit codes: 0 done, 1 a check or a part failed or memory ran out, 2 something in the call must change,
+130 interrupted
 """
 
 
@@ -33,29 +47,15 @@ class _Parser(argparse.ArgumentParser):
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="pyx-deconv",
-        description="The transposed convolution for NumPy, shown on numbers and on a photograph.",
+        description="The transposed convolution for NumPy, shown on numbers and at work on images.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"pyx_deconv {pxd.__version__}")
-    commands = parser.add_subparsers(dest="command", metavar="{demo,explain,info}", required=True)
-    show = commands.add_parser(
-        "demo",
-        help="the classic examples by numbers, a photograph enlarged, its gradients checked",
-        description="Computes the classic examples, answers the one that is often copied wrong, enlarges a "
-        "colour photograph x2 and x3 by a depthwise transposed convolution and checks the gradients on it.",
-        epilog="example: pyx-deconv demo --photo cat.jpg --output pictures",
-    )
-    show.add_argument(
-        "--output", type=Path, default=Path("demo-output"), metavar="DIR",
-        help="the folder for the pictures, made if it is missing (default: ./demo-output)",
-    )  # fmt: skip
-    show.add_argument(
-        "--photo", type=Path, metavar="FILE", help="a photograph of yours instead of scikit-image's cat"
-    )
-    show.add_argument("--quiet", action="store_true", help="print only the names of the files and errors")
-    explaining.add_parser(commands)
-    commands.add_parser("info", help="version, instruction set, threads and OpenMP, for a bug report")
+    names = f"{{{','.join(COMMANDS)}}}"
+    commands = parser.add_subparsers(dest="command", metavar=names, required=True)
+    for command in COMMANDS.values():
+        command.add_parser(commands)
     return parser
 
 
@@ -70,8 +70,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        The exit code: 0 done, 1 a check failed or memory ran out, 2 something in the call must change, 130
-        interrupted.
+        The exit code: 0 done, 1 a check or a part failed or memory ran out, 2 something in the call must
+        change, 130 interrupted.
 
     Raises
     ------
@@ -80,15 +80,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     options = _parser().parse_args(arguments)
     try:
-        code = 0
-        if options.command == "info":
-            pxd.show_config()
-        elif options.command == "explain":
-            code = explaining.run(options)
-        else:
-            code = demo.run(options.output, options.photo, options.quiet)
+        code = int(COMMANDS[options.command].run(options))
         sys.stdout.flush()
-    except (demo.DemoError, explaining.CommandError) as error:
+    except CommandError as error:
         print(f"pyx-deconv: error: {error}", file=sys.stderr)
         code = 2
     except MemoryError as error:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 import pyx_deconv as pxd
 
-__all__ = ["cell_sum", "classic_examples", "copied_example", "size_text", "table"]
+__all__ = ["cell_sum", "classic_examples", "copied_example", "settings_table", "size_text", "table"]
 
 
 def table(alignment: str, rows: Iterable[Sequence[object]]) -> list[str]:
@@ -62,7 +62,8 @@ def classic_examples() -> list[str]:
     ]
 
 
-def _settings_table(settings: Iterable[pxd.Setting], results: Iterable[str] | None = None) -> list[str]:
+def settings_table(settings: Iterable[pxd.Setting], results: Iterable[str] | None = None) -> list[str]:
+    """Lines of a table of settings, beside what was computed with each, if that is given."""
     head: list[object] = [
         "kernel",
         "stride",
@@ -100,12 +101,12 @@ def copied_example() -> list[str]:
         f' "valid" would give {result(stride=2, padding="valid")}.',
         "  These settings do take 4 to 12, the simplest first:",
         "",
-        *_settings_table(answers[:shown]),
+        *settings_table(answers[:shown]),
         f"  and {len(answers) - shown} more",
         "",
         "  Those with kernel 5, computed:",
         "",
-        *_settings_table(fitting, [result(**setting.arguments) for setting in fitting]),
+        *settings_table(fitting, [result(**setting.arguments) for setting in fitting]),
         "",
         "  As a framework's user would write them:",
         f'  stride=2, padding="valid", output_padding=1:  '

@@ -193,7 +193,7 @@ def test_info_is_what_show_config_prints(capsys):
 
 
 @pytest.mark.parametrize(("arguments", "expected"), [
-    ([], "{demo,explain,info}"),
+    ([], "{demo,upsample,fit,explain,solve,bench,info}"),
     (["dmo"], "dmo"),
     (["demo", "--out"], "--out"),
     (["demo", "--output"], "--output"),

@@ -1,7 +1,6 @@
 """One transposed convolution that a person can look at: what `pyx_deconv.explain` returns.
 
 ====================  ==================================================================================
-``_command``          ``pyx-deconv explain``
 ``_explanation``      ``explain`` and ``Explanation``: what may be shown, how it is shown and saved
 ``_page``             the interactive page
 ``_animation``        the input pixels painting one after the other; this and what follows needs matplotlib
