@@ -5,12 +5,13 @@
 #   PYTEST_ARGS=...       what to test instead of everything
 #   LAB_ARGS=...          notebooks: options of jupyter lab, such as --allow-root in a container
 #   QUICK=1               bench: a few layers in about a minute;  BENCH_ARGS=... for python -m benchmarks
-#   DOCS=1                bench: the report and its plots go into docs/performance
+#   DOCS=1                bench, dask: the report and its plots go into docs/performance
+#   DASK_ARGS=...         dask: options of python -m benchmarks.chunked, such as --sizes 0.25 1
 #   HISTORY_ARGS=...      history: options of pytest-benchmark
 
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help demo test notebooks docs bench history lint tools clean
+.PHONY: help demo test notebooks docs bench dask history lint tools clean
 
 VENV := .venv
 BIN := $(CURDIR)/$(VENV)/bin
@@ -28,6 +29,7 @@ help:
 	@echo 'make notebooks   open the lessons in JupyterLab'
 	@echo 'make docs        run the code of the pages, build them into build/docs, check every link'
 	@echo 'make bench       time the library beside the frameworks (QUICK=1: about a minute); a large download'
+	@echo 'make dask        time pyx_deconv.dask on threads and processes, and measure its memory'
 	@echo 'make history     time pyx_deconv alone and compare with the last time, kept in .benchmarks'
 	@echo 'make lint        ruff, cython-lint, codespell; mends what it can'
 	@echo 'make tools       put tox and pre-commit into .venv: see CONTRIBUTING.md'
@@ -38,7 +40,7 @@ demo: $(VENV)/extra-demo
 
 # In tests/ neither pytest nor a child process finds the uncompiled tree. Several test processes share the cores, so
 # that waiting OpenMP threads have to sleep.
-test: $(VENV)/extra-test,bfloat16,demo,explain,images,onnx
+test: $(VENV)/extra-test,bfloat16,dask,demo,explain,images,onnx
 	cd tests && OMP_WAIT_POLICY=passive $(BIN)/pytest -n auto --maxprocesses 8 \
 	    --cov --cov-config ../pyproject.toml $(PYTEST_ARGS)
 
@@ -54,6 +56,9 @@ docs: $(VENV)/extra-docs
 
 bench: $(VENV)/extra-bench
 	$(BIN)/python -m benchmarks $(if $(QUICK),--quick) $(if $(DOCS),--publish docs/performance) $(BENCH_ARGS)
+
+dask: $(VENV)/extra-dask,explain
+	$(BIN)/python -m benchmarks.chunked --output $(if $(DOCS),docs/performance,bench-output) $(DASK_ARGS)
 
 history: $(VENV)/extra-history
 	$(BIN)/pytest benchmarks/history.py -W default --benchmark-autosave --benchmark-compare \

@@ -15,7 +15,8 @@ The package, from what is called to what is timed:
 ``layers``         the layers of ``layers.json``
 =================  =====================================================================================
 
-``history`` stands apart: pyx_deconv alone, timed by pytest-benchmark against its own past (``make history``).
+Two stand apart: ``history`` is pyx_deconv alone, timed by pytest-benchmark against its own past (``make
+history``), and ``chunked`` how ``pyx_deconv.dask`` scales, and what memory it takes (``make dask``).
 
 Every import goes down this table, never up. Times are in seconds, rates in FLOP/s and bytes/s.
 """

@@ -8,6 +8,7 @@ The package, from what is called to what computes:
 ``explanation``       ``explain``: one transposed convolution with its numbers, for a person to look at
 ``convert``           weights of PyTorch, Keras, ONNX and JAX, and back; whole ONNX models
 ``upsampling``        ``LearnedUpsampler``: photographs enlarged by what was learned from others
+``dask``              the functions on dask arrays: chunk by chunk, on threads or a cluster
 ``layers``            layers as in Keras, and ``Sequential``
 ``operators``         ``ConvTranspose`` and ``Conv``: the same with a weight that is prepared once
 ``_matrices``         operators as SciPy's linear operators and sparse matrices
@@ -22,7 +23,7 @@ The package, from what is called to what computes:
 ====================  ==================================================================================
 
 Every import goes down this table, never up. ``explanation``, ``convert``, ``upsampling`` and ``layers`` are
-imported when they are first used.
+imported when they are first used; ``dask`` is not imported by itself.
 """
 
 import importlib

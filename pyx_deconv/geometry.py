@@ -183,6 +183,55 @@ def conv_axes(
     return tuple(conv_axis(*setting) for setting in settings)
 
 
+# Blocks: part of a result from the part of the source that it needs.
+
+
+class Block(NamedTuple):
+    """A part of the source along one axis, and the padding with which it gives one part of the result.
+
+    ``source[start:stop]`` is all that the part is computed from: the pixels that it needs, or where no pixel
+    reaches it a single one, as no source is empty.
+    """
+
+    start: int
+    stop: int
+    padding: Pair
+
+
+def transposed_block(axis: Axis, start: int, stop: int) -> Block:
+    """Return what ``fine[start:stop]`` is the transposed convolution of.
+
+    Coarse pixel i covers the fine pixels from ``i * stride - begin`` to ``i * stride - begin + K - 1``.
+    """
+    reach = effective_kernel(axis.kernel, axis.dilation)
+    first = -((reach - 1 - start - axis.begin) // axis.stride)
+    last = (stop - 1 + axis.begin) // axis.stride
+    first, end = _within(first, last + 1, axis.coarse)
+    begin = start + axis.begin - first * axis.stride
+    full = full_size(end - first, axis.kernel, axis.stride, axis.dilation)
+    return Block(first, end, (begin, full - begin - (stop - start)))
+
+
+def conv_block(axis: Axis, start: int, stop: int) -> Block:
+    """Return what ``coarse[start:stop]`` is the convolution of.
+
+    Coarse pixel i meets the fine pixels from ``i * stride - begin`` to ``i * stride - begin + K - 1``. The
+    coarse block is to this part of the fine map, with this padding, what the whole is to the whole: that
+    serves gradients as well.
+    """
+    full = full_size(stop - start, axis.kernel, axis.stride, axis.dilation)
+    origin = start * axis.stride - axis.begin
+    first, end = _within(origin, origin + full, axis.fine)
+    begin = first - origin
+    return Block(first, end, (begin, full - begin - (end - first)))
+
+
+def _within(start: int, stop: int, size: int) -> Pair:
+    """Return the part of a range that lies in an axis, or where there is none the pixel beside it."""
+    start = min(max(start, 0), size - 1)
+    return start, max(min(stop, size), start + 1)
+
+
 # The conventions: how each framework chooses (begin, end) on one axis.
 
 

@@ -6,6 +6,8 @@ import itertools
 import numpy as np
 import pytest
 import reference
+from hypothesis import given
+from hypothesis import strategies as st
 
 import pyx_deconv as pxd
 from pyx_deconv import geometry
@@ -362,3 +364,39 @@ def test_solve_settings_refuses_types(name, value):
 def test_solve_settings_refuses(arguments, exception, complaint):
     with pytest.raises(exception, match=complaint):
         pxd.solve_settings(**{"input_size": 4, "output_size": 12, **arguments})
+
+
+@given(
+    st.integers(1, 12),
+    st.integers(1, 5),
+    st.integers(1, 4),
+    st.integers(1, 4),
+    st.integers(-4, 6),
+    st.integers(1, 40),
+)
+def test_blocks_of_one_axis(coarse, kernel, stride, dilation, begin, fine):
+    """Each part names just the pixels that reach it, by trying all of them."""
+    axis = geometry.Axis(coarse, fine, kernel, stride, dilation, begin)
+    pairs = [
+        (i, i * stride + t * dilation - begin)
+        for i in range(coarse)
+        for t in range(kernel)
+        if 0 <= i * stride + t * dilation - begin < fine
+    ]
+    for start in range(fine):
+        for stop in range(start + 1, fine + 1):
+            block = geometry.transposed_block(axis, start, stop)
+            met = [i for i, j in pairs if start <= j < stop]
+            assert 0 <= block.start < block.stop <= coarse
+            assert not met or (block.start <= min(met) and max(met) < block.stop)
+            n = geometry.full_size(block.stop - block.start, kernel, stride, dilation)
+            assert n - sum(block.padding) == stop - start
+            reach = geometry.effective_kernel(kernel, dilation)
+            assert block.stop - block.start <= max(1, (stop - start + reach - 2) // stride + 1)
+    for start in range(coarse):
+        for stop in range(start + 1, coarse + 1):
+            block = geometry.conv_block(axis, start, stop)
+            met = [j for i, j in pairs if start <= i < stop]
+            assert 0 <= block.start < block.stop <= fine
+            assert not met or (block.start <= min(met) and max(met) < block.stop)
+            assert block.stop - block.start <= (stop - start - 1) * stride + reach
