@@ -5,13 +5,15 @@
 #   PYTEST_ARGS=...       what to test instead of everything
 #   LAB_ARGS=...          notebooks: options of jupyter lab, such as --allow-root in a container
 #   QUICK=1               bench: a few layers in about a minute;  BENCH_ARGS=... for python -m benchmarks
+#                         upsampling: few steps, in about a minute;  UPSAMPLING_ARGS=... as well
 #   DOCS=1                bench, dask: the report and its plots go into docs/performance
+#                         upsampling: report and pictures go into docs/upsampling, models into the package
 #   DASK_ARGS=...         dask: options of python -m benchmarks.chunked, such as --sizes 0.25 1
 #   HISTORY_ARGS=...      history: options of pytest-benchmark
 
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help demo test notebooks docs bench dask history lint tools clean
+.PHONY: help demo test notebooks docs bench upsampling dask history lint tools clean
 
 VENV := .venv
 BIN := $(CURDIR)/$(VENV)/bin
@@ -21,7 +23,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 p
     $$p -c '$(SUITABLE)' 2>/dev/null && { echo $$p; break; }; done)
 PYTEST_ARGS := --pyargs . pyx_deconv
 SOURCES := setup.py pyproject.toml $(wildcard $(foreach e,py pyi pyx pxd pxi h,pyx_deconv/*.$e pyx_deconv/*/*.$e)) \
-    $(wildcard pyx_deconv/explanation/page/*)
+    $(wildcard pyx_deconv/explanation/page/* pyx_deconv/upsampling/models/*)
 
 help:
 	@echo 'make demo        enlarge a photograph, answer the classic examples (under three minutes from nothing)'
@@ -29,11 +31,12 @@ help:
 	@echo 'make notebooks   open the lessons in JupyterLab'
 	@echo 'make docs        run the code of the pages, build them into build/docs, check every link'
 	@echo 'make bench       time the library beside the frameworks (QUICK=1: about a minute); a large download'
+	@echo 'make upsampling  fit upsamplers to photographs, measure them on others (QUICK=1: about a minute)'
 	@echo 'make dask        time pyx_deconv.dask on threads and processes, and measure its memory'
 	@echo 'make history     time pyx_deconv alone and compare with the last time, kept in .benchmarks'
 	@echo 'make lint        ruff, cython-lint, codespell; mends what it can'
 	@echo 'make tools       put tox and pre-commit into .venv: see CONTRIBUTING.md'
-	@echo 'make clean       remove .venv, .tox, build, demo-output and caches'
+	@echo 'make clean       remove .venv, .tox, build, demo-output, upsampling-output and caches'
 
 demo: $(VENV)/extra-demo
 	$(BIN)/pyx-deconv demo
@@ -57,6 +60,9 @@ docs: $(VENV)/extra-docs
 bench: $(VENV)/extra-bench
 	$(BIN)/python -m benchmarks $(if $(QUICK),--quick) $(if $(DOCS),--publish docs/performance) $(BENCH_ARGS)
 
+upsampling: $(VENV)/extra-photographs
+	$(BIN)/python -m benchmarks.upsampling $(if $(QUICK),--quick) $(if $(DOCS),--publish) $(UPSAMPLING_ARGS)
+
 dask: $(VENV)/extra-dask,explain
 	$(BIN)/python -m benchmarks.chunked --output $(if $(DOCS),docs/performance,bench-output) $(DASK_ARGS)
 
@@ -70,7 +76,7 @@ lint: tools
 tools: $(VENV)/tools
 
 clean:
-	rm -rf $(VENV) .tox build demo-output *.egg-info .pytest_cache .ruff_cache .mypy_cache tests/.coverage* tests/.hypothesis
+	rm -rf $(VENV) .tox build demo-output upsampling-output *.egg-info .pytest_cache .ruff_cache .mypy_cache tests/.coverage* tests/.hypothesis
 	find pyx_deconv tests notebooks -name __pycache__ -prune -exec rm -rf {} +
 
 # --- the stamps -----------------------------------------------------------------------------------------------

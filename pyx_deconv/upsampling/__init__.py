@@ -3,7 +3,8 @@
 ==================  ====================================================================================
 ``_estimator``      `LearnedUpsampler`: fit, transform, score, save and load, as scikit-learn's estimators
 ``_storage``        its files
-``_fsrcnn``         the network: what it computes, its loss and its gradient; ``_training`` fits it
+``_fsrcnn``         the network: what it computes, its loss and its gradient
+``_training``       its fit: which pixels, in which order; ``_curvature`` has the variables that make it quick
 ``_linear``         one transposed convolution, and its exact optimum
 ``_quality``        luminance, PSNR and SSIM, as papers on super-resolution compute them
 ``interpolation``   nearest, bilinear and bicubic, as transposed convolutions with fixed kernels

@@ -21,6 +21,8 @@ from pyx_deconv.upsampling._fsrcnn import Array, Fsrcnn, Parameters
 
 __all__ = ["Curvature"]
 
+Phase = tuple[slice, slice, slice]
+
 DAMPING, OUTPUT_DAMPING = 1e-3, 1e-2  # relative to the mean of the eigenvalues
 
 
@@ -121,12 +123,12 @@ def _inverse_root(moments: Array, damping: float) -> Array:
     return np.asarray(np.einsum("...ab,...b,...cb->...ac", vectors, values**-0.5, vectors))
 
 
-def _phases(x: Array, size: int, factor: int) -> tuple[Array, list[tuple[tuple[slice, ...], Array]]]:
+def _phases(x: Array, size: int, factor: int) -> tuple[Array, list[tuple[Phase, Array]]]:
     """Return the principal channels of x, and per phase the inverse roots of the moments of each."""
     channels = np.linalg.eigh(_moments(x, 1)[:, :, 0, 0])[1]
     principal = conv(x, channels.T[:, :, np.newaxis, np.newaxis].astype(x.dtype))
     moments = _moments(principal, -(-size // factor), groups=len(channels))[:, 0]
-    found = []
+    found: list[tuple[Phase, Array]] = []
     for first_row in range(factor):
         for first_column in range(factor):
             phase = np.s_[:, first_row::factor, first_column::factor]

@@ -17,7 +17,7 @@ Parameters = dict[str, Array]
 FEATURE, MAPPING = 5, 3  # sizes of the kernels; those of shrink and expand are 1
 LEAST_PAINTED = 9  # size of the kernel of the transposed convolution, where the factor does not ask for more
 SLOPE = 0.25  # of the PReLU below zero, at first
-PAINTED_DEVIATION = 0.02  # of the kernels of the transposed convolution, at first
+PAINTED_DEVIATION = 0.003  # of the kernels of the transposed convolution, at first
 
 
 class Pass(NamedTuple):
@@ -216,16 +216,17 @@ class Fsrcnn:
         errors = np.einsum("nchw,nchw->n", residual, residual, dtype=np.float64)
         residual *= importance[:, np.newaxis, np.newaxis, np.newaxis]
         back = self.painting.backward(residual, last)
-        found: Parameters = {"painted.weight": back.weight, "painted.bias": back.bias}
+        found: dict[str, Array | None] = {"painted.weight": back.weight, "painted.bias": back.bias}
         grad = back.x
         for name, x, before, steepness in reversed(passes):
+            assert grad is not None
             found[f"{name}.slope"] = np.einsum("nchw,nchw->c", grad, np.minimum(before, 0, out=before))
             grad *= steepness
             needs = ("weight", "bias") if name == "feature" else ("x", "weight", "bias")
             back = self.convolutions[name].backward(grad, x, needs=needs)
             found[f"{name}.weight"], found[f"{name}.bias"] = back.weight, back.bias
             grad = back.x
-        return errors, {name: found[name] for name in self.parameters}
+        return errors, {name: np.asarray(found[name]) for name in self.parameters}
 
 
 def _names(mapping_layers: int) -> list[str]:
@@ -255,6 +256,6 @@ def _bicubic(factor: int) -> Array:
 
 def _steepness(before: Array, slope: Array) -> Array:
     """Return 1 where a number is at least 0, and the slope of its channel where it is below."""
-    steepness = np.multiply((before < 0).view(np.uint8), slope - 1, dtype=slope.dtype)
+    steepness: Array = np.multiply((before < 0).view(np.uint8), slope - 1, dtype=slope.dtype)
     steepness += 1
     return steepness
