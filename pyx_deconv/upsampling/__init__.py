@@ -10,6 +10,7 @@
 ``interpolation``   nearest, bilinear and bicubic, as transposed convolutions with fixed kernels
 ``_pairs``          pairs to learn from
 ``_tiles``          images of any size, tile by tile
+``_chunked``        images that are dask arrays
 ``_pixels``         what an image may be: shapes, dtypes, rounding, luma
 ``models``          fitted models that come with the package
 ==================  ====================================================================================

@@ -175,6 +175,7 @@ class LearnedUpsampler:
         images : list of ndarray, (H, W) or (H, W, channels)
             Photographs of any sizes, of uint8, uint16, or of floats between 0 and 1; one or two channels are
             grey, three or four red, green and blue, the second or fourth is alpha. One array is one image.
+            Dask arrays may be larger than memory: they are learned from chunk by chunk.
         y : object
             Not used.
         downsample : {"bicubic", "bilinear", "box"} or callable
@@ -204,8 +205,14 @@ class LearnedUpsampler:
             max_iter = _arguments.at_least(_arguments.integer(max_iter, "max_iter"), "max_iter", 1)
         reach = model.reach_of(factor, **_without_seed(hyperparameters))
         found = _pixels.listed(images, "images")
-        originals = [original(each, f"images[{number}]", factor) for number, each in enumerate(found)]
-        pairs = [pair(each, factor, reach, downsample) for each in originals]
+        pairs: Sequence[tuple[Any, Any]]
+        if any(map(_pixels.is_chunked, found)):
+            from pyx_deconv.upsampling import _chunked
+
+            pairs = _chunked.pairs(found, factor, reach, downsample)
+        else:
+            originals = [original(each, f"images[{i}]", factor) for i, each in enumerate(found)]
+            pairs = [pair(each, factor, reach, downsample) for each in originals]
 
         def after_step(n_iter: int, loss: float, current: Any) -> None:
             if callback is not None:
@@ -270,7 +277,9 @@ class LearnedUpsampler:
         Parameters
         ----------
         image : ndarray, (H, W) or (H, W, channels), or a list of them
-            As in `fit`, and of any size. It is computed in float32, by tiles, whatever its size.
+            As in `fit`, and of any size. It is computed in float32, by tiles, whatever its size. Of a dask
+            array the result is one, in the same chunks, and computed when that is asked for: the same numbers
+            to rounding error, and of the linear model bit for bit.
 
         Returns
         -------
@@ -287,6 +296,10 @@ class LearnedUpsampler:
         reach = self.reach_
         if isinstance(image, (list, tuple)):
             return [self.transform(each) for each in _pixels.listed(image, "image")]
+        if _pixels.is_chunked(image):
+            from pyx_deconv.upsampling import _chunked
+
+            return _chunked.transformed(self, image)
         pixels = _pixels.photograph(image, "image")
         large = enlarged(self._model, _pixels.surrounded(pixels, reach), reach)
         return large.reshape(*large.shape[:2], *np.shape(image)[2:])

@@ -1,5 +1,6 @@
 """What an image may be, and how its pixels become numbers to compute with, and pixels again."""
 
+import sys
 from collections.abc import Collection, Sequence
 from typing import Any
 
@@ -39,9 +40,15 @@ def photograph(value: ArrayLike, name: str) -> NDArray[Any]:
     return found
 
 
+def is_chunked(value: object) -> bool:
+    """Whether this is a dask array; nobody has one who has not imported dask."""
+    module = sys.modules.get("dask.array")
+    return module is not None and isinstance(value, module.Array)
+
+
 def listed(images: Any, name: str) -> list[NDArray[Any]]:
     """Return a list of images; one array is one image."""
-    if isinstance(images, np.ndarray):
+    if isinstance(images, np.ndarray) or is_chunked(images):
         return [images]
     if not isinstance(images, Sequence) or isinstance(images, (str, bytes)):
         raise TypeError(f"{name} must be a list of arrays, not {show(images)} ({type(images).__name__})")
