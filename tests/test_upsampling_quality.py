@@ -6,7 +6,7 @@ import pickle
 import numpy as np
 import pytest
 
-from pyx_deconv.upsampling import Score, luminance, psnr, ssim
+from pyx_deconv.upsampling import Score, downsample, interpolate, luminance, psnr, score, ssim
 
 OPTIONAL = "compares with scikit-image, of the extra demo"
 
@@ -89,3 +89,29 @@ def test_a_score_is_a_number():
     assert f"{score:.1f}" == "30.2"
     copy = pickle.loads(pickle.dumps(score))
     assert (type(copy), copy, copy.ssim) == (Score, score, score.ssim)
+
+
+@pytest.mark.parametrize("method", ["nearest", "bilinear", "bicubic"])
+@pytest.mark.parametrize("factor", [2, 3])
+def test_score_of_an_interpolation(factor, method):
+    image = np.random.default_rng(2).integers(0, 256, (43, 51, 3), np.uint8)
+    whole = image[: 43 // factor * factor, : 51 // factor * factor]
+    large = interpolate(downsample(whole, factor), factor, method)
+    inner = np.s_[factor:-factor, factor:-factor]
+    one, other = luminance(whole)[inner], luminance(large)[inner]
+    got = score(image, factor, method)
+    assert (got.psnr, got.ssim) == (psnr(one, other), ssim(one, other))
+    assert score(image, factor, lambda small: interpolate(small, factor, method)) == got
+
+
+def test_score_of_what_knows_the_original():
+    image = np.random.default_rng(3).random((32, 32))
+    assert score(image, 2, lambda _: image) == math.inf
+    assert score(image, 2, lambda small: small.repeat(2, 0).repeat(2, 1), downsample="box") < 20
+
+
+def test_what_enlarges_must_return_the_size():
+    with pytest.raises(ValueError, match=r"enlarge must return an image of shape \(32, 32\), not \(16, 16\)"):
+        score(np.zeros((32, 32)), 2, lambda small: small)
+    with pytest.raises(ValueError, match="enlarge must be one of 'nearest', 'bilinear', 'bicubic', not"):
+        score(np.zeros((32, 32)), 2, "cubic")

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from benchmarks.upsampling.photographs import Image, load, load_at_scales, split
-from pyx_deconv.upsampling import LearnedUpsampler, Score, downsample, interpolate, luminance, psnr, ssim
+from benchmarks.upsampling.photographs import load, load_at_scales, split
+from pyx_deconv.upsampling import LearnedUpsampler, Score, score
 
-__all__ = ["Fit", "Moment", "bicubic", "fit", "gain"]
+__all__ = ["Fit", "Moment", "fit", "gain"]
 
 EVERY = 20  # steps between two looks at the photographs held out; the clock stands still meanwhile
 
@@ -47,7 +47,7 @@ def fit(factor: int, model: str, first_held_out: int, max_iter: int | None = Non
     """Fit a model to the photographs of a split, and score it on the others."""
     fitted_to, held_out = split(first_held_out)
     pictures = load_at_scales(fitted_to)
-    by_bicubic = {each.name: bicubic(load(each), factor) for each in held_out}
+    by_bicubic = {each.name: score(load(each), factor, "bicubic") for each in held_out}
     curve: list[Moment] = []
     looking = 0.0  # seconds
 
@@ -66,14 +66,6 @@ def fit(factor: int, model: str, first_held_out: int, max_iter: int | None = Non
     upsampler.fit(pictures, max_iter=max_iter, callback=look, progress=sys.stderr.isatty())
     seconds = time.perf_counter() - start - looking
     return Fit(factor, model, first_held_out, upsampler, seconds, scores(upsampler), by_bicubic, curve)
-
-
-def bicubic(picture: Image, factor: int) -> Score:
-    """Score bicubic interpolation as `LearnedUpsampler.score` does what is learned."""
-    whole = picture[: len(picture) // factor * factor, : picture.shape[1] // factor * factor]
-    enlarged = interpolate(downsample(whole, factor), factor, "bicubic")
-    one, other = (luminance(each)[factor:-factor, factor:-factor] for each in (whole, enlarged))
-    return Score(psnr(one, other), ssim(one, other))
 
 
 def gain(scores: dict[str, Score], reference: dict[str, Score]) -> float:

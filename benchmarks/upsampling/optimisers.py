@@ -13,9 +13,9 @@ import numpy as np
 from scipy.optimize import minimize
 
 import pyx_deconv as pxd
-from benchmarks.upsampling.experiment import bicubic, gain
+from benchmarks.upsampling.experiment import gain
 from benchmarks.upsampling.photographs import load, load_at_scales, split
-from pyx_deconv.upsampling import LearnedUpsampler, _training
+from pyx_deconv.upsampling import LearnedUpsampler, _training, score
 from pyx_deconv.upsampling._curvature import Curvature
 from pyx_deconv.upsampling._fsrcnn import Fsrcnn, Parameters
 from pyx_deconv.upsampling._pairs import original, pair
@@ -97,7 +97,7 @@ def compare(first_held_out: int, seconds: float = LOOKS[-1] + 1) -> list[Way]:
     """Fit by every way for so long, and look at the photographs held out now and then."""
     fitted_to, held_out = split(first_held_out)
     pictures = [load(each) for each in held_out]
-    reference = {each.name: bicubic(load(each), FACTOR) for each in held_out}
+    reference = {each.name: score(load(each), FACTOR, "bicubic") for each in held_out}
     reach = Fsrcnn.reach_of(FACTOR, channels=CHANNELS, mapping_layers=MAPPING_LAYERS)
     pairs = [
         pair(original(each, "picture", FACTOR), FACTOR, reach, "bicubic")

@@ -116,12 +116,10 @@ def write(path: Path, pictures: Sequence[Picture]) -> None:
     """
     try:
         name = _format(path)
-        if name == "Zarr":
-            with _zarr.replacing_folder(path) as partial:
-                _zarr.write(partial, pictures[0])
-            return
         with replacing(path) as partial:
-            if name == "TIFF":
+            if name == "Zarr":
+                _zarr.write(partial, pictures[0])
+            elif name == "TIFF":
                 _tiff.write(partial, pictures)
             else:
                 _pillow.write(partial, name, pictures)

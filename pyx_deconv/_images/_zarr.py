@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +9,7 @@ import numpy as np
 
 from pyx_deconv._images._picture import ImageError, Picture, decoding
 
-__all__ = ["read", "replacing_folder", "write"]
+__all__ = ["read", "write"]
 
 MEANING = {(): (1, False), (1,): (1, False), (2,): (1, True), (3,): (3, False), (4,): (3, True)}
 
@@ -50,17 +46,3 @@ def write(path: Path, picture: Picture) -> None:
     )
     for top, left, tile in pixels.tiles():
         array[top : top + tile.shape[0], left : left + tile.shape[1]] = np.ascontiguousarray(tile)
-
-
-@contextmanager
-def replacing_folder(path: Path) -> Iterator[Path]:
-    """Give the name of a folder to write; when that is done, it takes the place of ``path``."""
-    partial, before = (path.with_name(f".{path.name}.{os.getpid()}{suffix}") for suffix in ("", ".before"))
-    try:
-        yield partial
-        if path.exists():
-            os.replace(path, before)
-        os.replace(partial, path)
-    finally:
-        for folder in (partial, before):
-            shutil.rmtree(folder, ignore_errors=True)

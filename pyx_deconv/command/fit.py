@@ -142,24 +142,18 @@ def _photographs(inputs: Sequence[Path]) -> tuple[list[Path], list[NDArray[Any]]
 
 def _gain(model: Any, name: Path, photo: NDArray[Any]) -> dict[str, Any]:
     """Return the scores of the model and of bicubic interpolation on a photograph."""
-    from pyx_deconv.upsampling import downsample, interpolate, luminance, psnr, ssim
+    from pyx_deconv.upsampling import score
 
-    factor = model.factor
     try:
-        score = model.score(photo)
+        learned, bicubic = model.score(photo), score(photo, model.factor, "bicubic")
     except ValueError as error:
         raise CommandError(f"{name} cannot be held out: {error}") from error
-    height, width = (side // factor * factor for side in photo.shape[:2])
-    whole = photo[:height, :width]
-    large = interpolate(downsample(whole, factor), factor, "bicubic")
-    inner = (slice(factor, -factor),) * 2
-    one, other = (luminance(each)[inner] for each in (whole, large))
     return {
         "file": str(name),
-        "psnr": float(score.psnr),
-        "ssim": score.ssim,
-        "bicubic_psnr": psnr(one, other),
-        "bicubic_ssim": ssim(one, other),
+        "psnr": learned.psnr,
+        "ssim": learned.ssim,
+        "bicubic_psnr": bicubic.psnr,
+        "bicubic_ssim": bicubic.ssim,
     }
 
 

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import os
-import uuid
 import zipfile
 import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from pyx_deconv._files import npz, replacing
 from pyx_deconv.layers import _checks
 from pyx_deconv.layers._checks import Array, Shape
 
@@ -162,17 +161,10 @@ class Layer(ABC):
         path : str or path
             The file, whose name ends in .npz; one that is there is replaced.
         """
-        target, weights = _npz(path), self._known_weights()
-        partial = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
-        try:
-            with partial.open("xb") as file:
-                # The stubs take every keyword for an option.
-                np.savez(file, **{name: _storable(w) for name, w in weights.items()})  # type: ignore[arg-type]
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(partial, target)
-        finally:
-            partial.unlink(missing_ok=True)
+        target, weights = npz(path), self._known_weights()
+        with replacing(target) as partial, partial.open("xb") as file:
+            # The stubs take every keyword for an option.
+            np.savez(file, **{name: _storable(w) for name, w in weights.items()})  # type: ignore[arg-type]
 
     def load_weights(self, path: str | os.PathLike[str]) -> None:
         """Read what `save_weights` wrote; nothing is replaced unless every name and every shape is right.
@@ -182,7 +174,7 @@ class Layer(ABC):
         path : str or path
             The file, whose name ends in .npz.
         """
-        source, weights = _npz(path), self._known_weights()
+        source, weights = npz(path), self._known_weights()
         with source.open("rb") as file:
             if not zipfile.is_zipfile(file):
                 raise ValueError(f"{source} must be an .npz file with weights, and is none")
@@ -228,12 +220,3 @@ def _flat(arrays: Mapping[str, Array]) -> Array:
 
 def _storable(weight: Array) -> Array:
     return weight.astype(np.float32) if weight.dtype.name == "bfloat16" else weight
-
-
-def _npz(path: str | os.PathLike[str]) -> Path:
-    if not isinstance(path, (str, os.PathLike)):
-        raise TypeError(f"path must be a string or a path, not {type(path).__name__}")
-    found = Path(path)
-    if found.suffix != ".npz":
-        raise ValueError(f"path must end in .npz, not {str(path)!r}")
-    return found

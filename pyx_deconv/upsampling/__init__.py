@@ -17,7 +17,7 @@
 """
 
 from pyx_deconv.upsampling._estimator import LearnedUpsampler, NotFittedError
-from pyx_deconv.upsampling._quality import Score, luminance, psnr, ssim
+from pyx_deconv.upsampling._quality import Score, luminance, psnr, score, ssim
 from pyx_deconv.upsampling.interpolation import downsample, interpolate
 
 __all__ = [
@@ -28,5 +28,6 @@ __all__ = [
     "interpolate",
     "luminance",
     "psnr",
+    "score",
     "ssim",
 ]

@@ -17,8 +17,8 @@ from pyx_deconv import _arguments
 from pyx_deconv.upsampling import _pixels, _storage
 from pyx_deconv.upsampling._fsrcnn import Fsrcnn
 from pyx_deconv.upsampling._linear import Linear
-from pyx_deconv.upsampling._pairs import Downsample, original, pair, smaller
-from pyx_deconv.upsampling._quality import Score, luminance, psnr, ssim
+from pyx_deconv.upsampling._pairs import Downsample, original, pair
+from pyx_deconv.upsampling._quality import Score, score
 from pyx_deconv.upsampling._tiles import enlarged
 from pyx_deconv.upsampling.interpolation import REACH
 
@@ -329,11 +329,7 @@ class LearnedUpsampler:
     def score(
         self, image: Image | Sequence[Image], y: object = None, *, downsample: Downsample = "bicubic"
     ) -> Score:
-        """Make an image smaller, enlarge it again, and compare.
-
-        As the literature does: the sides are cropped to multiples of the factor, what is made smaller and
-        what is enlarged are rounded to the dtype of the image, ``factor`` pixels at the borders are left out,
-        and luminance is compared.
+        """Make an image smaller, enlarge it again, and compare, as `pyx_deconv.upsampling.score`.
 
         Parameters
         ----------
@@ -360,11 +356,8 @@ class LearnedUpsampler:
         factor = self._model.factor
         if isinstance(image, (list, tuple)):
             scores = [self.score(each, downsample=downsample) for each in _pixels.listed(image, "image")]
-            return Score(float(np.mean(scores)), float(np.mean([score.ssim for score in scores])))
-        whole = original(image, "image", factor)
-        large = self.transform(smaller(whole, factor, downsample))
-        one, other = (_pixels.inner(luminance(each), factor) for each in (whole, large))
-        return Score(psnr(one, other), ssim(one, other))
+            return Score(float(np.mean(scores)), float(np.mean([each.ssim for each in scores])))
+        return score(image, factor, self.transform, downsample=downsample)
 
     # Files.
 

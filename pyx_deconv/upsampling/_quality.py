@@ -1,5 +1,6 @@
 """How near an enlarged photograph comes to the original, as papers on super-resolution measure it."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -7,8 +8,10 @@ from numpy.typing import ArrayLike, NDArray
 
 import pyx_deconv as pxd
 from pyx_deconv.upsampling import _pixels
+from pyx_deconv.upsampling._pairs import Downsample, original, smaller
+from pyx_deconv.upsampling.interpolation import INTERPOLATIONS, interpolate
 
-__all__ = ["Score", "luminance", "psnr", "ssim"]
+__all__ = ["Score", "luminance", "psnr", "score", "ssim"]
 
 WINDOW, SIGMA = 11, 1.5  # of SSIM: pixels, and the standard deviation of the Gaussian
 K1, K2 = 0.01, 0.03
@@ -115,3 +118,58 @@ def ssim(one: NDArray[Any], other: NDArray[Any]) -> float:
     covariance = local_mean(one * other) - product
     alike = (2 * product + K1**2) * (2 * covariance + K2**2)
     return float(np.mean(alike / ((squares + K1**2) * (variances + K2**2))))
+
+
+def score(
+    image: ArrayLike,
+    factor: int,
+    enlarge: str | Callable[[NDArray[Any]], ArrayLike] = "bicubic",
+    *,
+    downsample: Downsample = "bicubic",
+) -> Score:
+    """Make an image smaller, enlarge it again, and compare.
+
+    As the literature does: the sides are cropped to multiples of the factor, what is made smaller and what
+    is enlarged are rounded to the dtype of the image, ``factor`` pixels at the borders are left out, and
+    luminance is compared.
+
+    Parameters
+    ----------
+    image : array_like, (H, W) or (H, W, channels)
+        As in `luminance`.
+    factor : int
+        How many times as high and wide the image is as the small one.
+    enlarge : {"bicubic", "bilinear", "nearest"} or callable
+        How it is enlarged: as `interpolate`, or a function that takes the small image and returns the large
+        one.
+    downsample : {"bicubic", "bilinear", "box"} or callable
+        How it becomes small: as `downsample`, or a function that takes an image, whose sides are multiples of
+        the factor, and returns the small one.
+
+    Returns
+    -------
+    Score
+        The peak signal-to-noise ratio in dB, a float, with the structural similarity as ``.ssim``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is none of the above, or the image too small.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from pyx_deconv.upsampling import score
+    >>> ramp = np.linspace(0, 1, 32) * np.ones((32, 1))
+    >>> score(ramp, 2, "bicubic") > score(ramp, 2, "nearest")
+    True
+    """
+    if not callable(enlarge):
+        _pixels.one_of(enlarge, "enlarge", INTERPOLATIONS)
+    whole = original(image, "image", factor)
+    small = smaller(whole, factor, downsample)
+    large = np.asarray(enlarge(small)) if callable(enlarge) else interpolate(small, factor, enlarge)
+    if large.shape != whole.shape:
+        raise ValueError(f"enlarge must return an image of shape {whole.shape}, not {large.shape}")
+    one, other = (_pixels.inner(luminance(each), factor) for each in (whole, large))
+    return Score(psnr(one, other), ssim(one, other))

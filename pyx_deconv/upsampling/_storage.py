@@ -4,13 +4,12 @@ import json
 import os
 import zipfile
 import zlib
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pyx_deconv._files import replacing
+from pyx_deconv._files import npz, replacing
 
 __all__ = ["Stored", "read", "write"]
 
@@ -72,12 +71,3 @@ def read(path: str | os.PathLike[str]) -> Stored:
             raise ValueError(f"{source} must hold finite numbers, and {name} does not")
     parameters = {name.removeprefix(PREFIX): array for name, array in arrays.items()}
     return Stored(hyperparameters, parameters, loss_curve)
-
-
-def npz(path: str | os.PathLike[str]) -> Path:
-    if not isinstance(path, (str, os.PathLike)):
-        raise TypeError(f"path must be a string or a path, not {type(path).__name__}")
-    found = Path(path)
-    if found.suffix != ".npz":
-        raise ValueError(f"path must end in .npz, not {str(path)!r}")
-    return found
