@@ -67,7 +67,8 @@ def run(output: Path, photo_file: Path | None = None, quiet: bool = False) -> in
             print(*lines, sep="\n", flush=True)
 
     instructions = f"instruction set {kernels.instruction_set}"
-    say(f"pyx_deconv {pxd.__version__} on {pxd.get_num_threads()} threads, {instructions}", "")
+    threads = pxd.get_num_threads()
+    say(f"pyx_deconv {pxd.__version__} on {threads} thread{'s' * (threads > 1)}, {instructions}", "")
     say(*classic_examples(), "")
     say(*copied_example(), "")
 

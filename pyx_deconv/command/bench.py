@@ -102,7 +102,7 @@ def run(options: argparse.Namespace) -> int:
         machine = {"instruction_set": kernels.instruction_set, "threads": threads}
         print_json({"pyx_deconv": pxd.__version__, **machine, "passes": rows})
         return 0
-    print(f"pyx_deconv {pxd.__version__} on {threads} threads, instruction set {kernels.instruction_set}\n")
+    print(f"pyx_deconv {pxd.__version__} on {threads} thread{"s" * (threads > 1)}, instruction set {kernels.instruction_set}\n")
     cells = [
         [
             row["layer"] if row["pass"] == "forward" else "",
