@@ -28,6 +28,17 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "default")
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(collector):
+    """Fail where a test file cannot be imported: that doctest skips it is meant for parts of the package
+    whose extra is not installed, and would hide all of its tests."""
+    report = yield
+    if report.skipped and "unable to import module" in str(report.longrepr):
+        report.outcome = "failed"
+        report.longrepr = f"{collector.path} cannot be imported: {report.longrepr[-1]}"
+    return report
+
+
 @pytest.fixture
 def shown():
     """The classic example: 2 x 2, 3 x 3, stride 2."""

@@ -382,9 +382,10 @@ def test_nan_and_infinity_go_where_the_taps_carry_them():
 
 def test_public_names():
     assert sorted(pxd.__all__) == [
-        "Conv", "ConvTranspose", "Explanation", "Gradients", "Setting", "conv", "conv_backward",
-        "conv_transpose", "conv_transpose_backward", "convert", "explain", "geometry", "get_num_threads",
-        "layers", "num_threads", "output_size", "set_num_threads", "show_config", "solve_settings",
+        "Conv", "ConvTranspose", "Explanation", "Gradients", "LearnedUpsampler", "Setting", "conv",
+        "conv_backward", "conv_transpose", "conv_transpose_backward", "convert", "explain", "geometry",
+        "get_num_threads", "layers", "num_threads", "output_size", "set_num_threads", "show_config",
+        "solve_settings", "upsampling",
     ]  # fmt: skip
     assert all(getattr(pxd, name).__doc__ for name in pxd.__all__)
     assert pxd.__version__.count(".") == 2

@@ -99,10 +99,15 @@ def run(options: argparse.Namespace) -> int:
         raise CommandError(str(error)) from error
     threads = pxd.get_num_threads()
     if options.json:
-        machine = {"instruction_set": kernels.instruction_set, "threads": threads}
-        print_json({"pyx_deconv": pxd.__version__, **machine, "passes": rows})
+        machine = {
+            "pyx_deconv": pxd.__version__,
+            "instruction_set": kernels.instruction_set,
+            "threads": threads,
+        }
+        print_json(machine | {"passes": rows})
         return 0
-    print(f"pyx_deconv {pxd.__version__} on {threads} thread{"s" * (threads > 1)}, instruction set {kernels.instruction_set}\n")
+    on = f"on {threads} thread{'s' * (threads > 1)}, instruction set {kernels.instruction_set}"
+    print(f"pyx_deconv {pxd.__version__} {on}\n")
     cells = [
         [
             row["layer"] if row["pass"] == "forward" else "",
