@@ -94,7 +94,7 @@ def test_interrupted_fits_are_kept(photos, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(LearnedUpsampler, "fit", interrupted)
     before = signal.getsignal(signal.SIGINT)
     assert fit(photos, "-o", tmp_path / "model.npz") == 130
-    assert ", 1 steps, " in capsys.readouterr().out
+    assert ", 1 step, " in capsys.readouterr().out
     assert LearnedUpsampler.load(tmp_path / "model.npz").n_iter_ == 1
     assert signal.getsignal(signal.SIGINT) is before
 

@@ -262,6 +262,15 @@ def test_jobs_share_the_threads(folder, tmp_path, monkeypatch):
 # --- interruptions ------------------------------------------------------------------------------------------
 
 
+@pytest.fixture
+def interruptible():
+    """What a shell starts in the background ignores Ctrl-C, and so would this process and its children."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_interrupted_while_it_computes(folder, tmp_path, monkeypatch, capsys):
     """In the main thread and in others: what is half-written goes."""
 
@@ -280,6 +289,7 @@ def test_interrupted_while_it_computes(folder, tmp_path, monkeypatch, capsys):
     assert hidden == []
 
 
+@pytest.mark.usefixtures("interruptible")
 @pytest.mark.skipif(os.name != "posix", reason="signals")
 def test_ctrl_c(tmp_path):
     Image.fromarray(smooth(2000, 2000)).save(tmp_path / "in.png")

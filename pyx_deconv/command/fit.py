@@ -158,7 +158,8 @@ def _gain(model: Any, name: Path, photo: NDArray[Any]) -> dict[str, Any]:
 
 
 def _print(result: dict[str, Any], output: Path) -> None:
-    counts = f"{len(result['files'])} photographs, {result['steps']} steps"
+    files, steps = len(result["files"]), result["steps"]
+    counts = f"{files} photograph{'s' * (files != 1)}, {steps} step{'s' * (steps != 1)}"
     end = ", interrupted" if result["interrupted"] else ""
     print(f"{output}: {counts}, loss {result['loss']:.4g}, {result['seconds']:.1f} s{end}")
     for row in result["held_out"]:
