@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pyx_deconv._images._picture import Picture
+from pyx_deconv.upsampling import _pixels
 
 __all__ = ["Enlarged", "Upsampler"]
 
 TILE = 512  # about so many pixels along a side of what is computed at once
-LUMA = {1: np.ones(1), 3: np.array([0.299, 0.587, 0.114])}  # of grey, and of RGB as models have it: BT.601
 GRAIN = 16  # TIFF wants the sides of its tiles to be multiples of it
 
 
@@ -122,7 +122,7 @@ def _with_meaning(
             # smooth. What it does to alpha, times the luma, is taken off again.
             detail = padded(values)[..., :-1] - colours
             edge = padded(values[..., -1])[..., np.newaxis] - alpha
-            luma = (straight @ LUMA[picture.colours]).astype(straight.dtype)[..., np.newaxis]
+            luma = _pixels.luma(straight)[..., np.newaxis]
             straight += detail - luma * edge
         alpha = alpha.clip(0, 1)
         if dtype.kind == "f":

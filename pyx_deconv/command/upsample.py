@@ -17,6 +17,7 @@ import pyx_deconv as pxd
 from pyx_deconv import _images as images
 from pyx_deconv.command._common import CommandError, add_json, new_parser, note, print_json, require
 from pyx_deconv.command._inputs import is_folder, walk
+from pyx_deconv.upsampling.interpolation import INTERPOLATIONS, REACH
 
 __all__ = ["add_parser", "run"]
 
@@ -40,7 +41,7 @@ input, 840 MB for 24 megapixels x2.
 exit code 1: some files of several could not be enlarged; the others are done
 """
 LEARNED = ("linear", "fsrcnn")
-INTERPOLATIONS = ("nearest", "bilinear", "bicubic")
+KNOWN = ", ".join((*LEARNED, *INTERPOLATIONS))
 
 
 def add_parser(commands: Any) -> None:
@@ -66,7 +67,7 @@ def add_parser(commands: Any) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--model", default="fsrcnn", metavar="MODEL",
-        help=f"{', '.join(LEARNED + INTERPOLATIONS)}, or an .npz file from pyx-deconv fit (default: fsrcnn)",
+        help=f"{KNOWN}, or an .npz file from pyx-deconv fit (default: fsrcnn)",
     )  # fmt: skip
     parser.add_argument(
         "--jobs", type=int, default=1, metavar="N",
@@ -92,7 +93,6 @@ def run(options: argparse.Namespace) -> int:
 
 def _upsampler(model: str, factor: int | None) -> images.Upsampler:
     from pyx_deconv.upsampling import LearnedUpsampler, interpolate
-    from pyx_deconv.upsampling.interpolation import REACH
 
     if factor is not None and factor < 1:
         raise CommandError(f"--factor must be 1 or more, not {factor}")
@@ -105,8 +105,7 @@ def _upsampler(model: str, factor: int | None) -> images.Upsampler:
         elif model.endswith(".npz"):
             learned = LearnedUpsampler.load(model)
         else:
-            known = ", ".join(LEARNED + INTERPOLATIONS)
-            raise CommandError(f"--model must be one of {known}, or a file that ends in .npz, not {model!r}")
+            raise CommandError(f"--model must be one of {KNOWN}, or a file that ends in .npz, not {model!r}")
     except OSError as error:
         raise CommandError(f"cannot read {model}: {error.strerror or error}") from error
     except ValueError as error:

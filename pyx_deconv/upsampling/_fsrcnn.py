@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pyx_deconv.operators import Conv, ConvTranspose
-from pyx_deconv.upsampling.interpolation import taps
+from pyx_deconv.upsampling.interpolation import bicubic
 
 __all__ = ["Fsrcnn", "Pass"]
 
@@ -135,7 +135,7 @@ class Fsrcnn:
                 made[name] = weight
             elif kind == "weight":
                 made[name] = random.standard_normal(shape) * PAINTED_DEVIATION
-                made[name][0, 0] = _bicubic(factor)
+                made[name][0, 0] = bicubic(factor, *_painting(factor)[:2])
             else:
                 made[name] = np.full(shape, SLOPE if kind == "slope" else 0.0)
                 made[name][0] = kind == "slope"
@@ -241,17 +241,6 @@ def _painting(factor: int) -> tuple[int, int, int]:
     size = max(LEAST_PAINTED, 2 * factor + 1)
     begin = (size - factor + 1) // 2
     return size, begin, max((size - 1 - begin) // factor, (factor - 1 + begin) // factor)
-
-
-def _bicubic(factor: int) -> Array:
-    """Return the bicubic kernel, cut to the size of the painted one, its phases summing to one."""
-    size, begin, _ = _painting(factor)
-    line = taps("bicubic", factor)
-    first = (len(line) - factor) // 2 - begin  # the tap that paints where the kernel begins
-    line = np.pad(line, size)[size + first :][:size]
-    for phase in range(factor):
-        line[phase::factor] /= line[phase::factor].sum()
-    return np.outer(line, line)
 
 
 def _steepness(before: Array, slope: Array) -> Array:

@@ -8,7 +8,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from pyx_deconv import conv_backward, conv_transpose, conv_transpose_backward
-from pyx_deconv.upsampling.interpolation import taps
+from pyx_deconv.upsampling.interpolation import bicubic
 
 __all__ = ["Linear"]
 
@@ -130,7 +130,7 @@ class Linear:
                 gradient += conv_transpose_backward(residual, x, weight, needs=("weight",), **settings).weight
             return loss, gradient
 
-        weight, curve, left = _bicubic(factor, size), [], np.inf
+        weight, curve, left = bicubic(factor, size, (size - factor) // 2)[np.newaxis, np.newaxis], [], np.inf
         gradient = loss_and_gradient(weight)[1]
         for step in range(1, (max_iter or MOST_STEPS) + 1):
             change = solve(gradient)
@@ -152,18 +152,6 @@ class Linear:
 def _settings(factor: int, size: int) -> dict[str, Any]:
     crop = (size - factor) // 2 + Linear.reach_of(factor, size) * factor
     return {"stride": factor, "padding": crop}
-
-
-def _bicubic(factor: int, size: int) -> Array:
-    """Return the bicubic kernel, with zeros around it or cut to the size, its phases summing to one."""
-    line = taps("bicubic", factor)
-    if len(line) > size:
-        crop = (len(line) - size) // 2
-        line = line[crop : len(line) - crop]
-        for phase in range(factor):
-            line[phase::factor] /= line[phase::factor].sum()
-    line = np.pad(line, (size - len(line)) // 2)
-    return np.outer(line, line)[np.newaxis, np.newaxis]
 
 
 def _float64(pairs: Pairs) -> Iterator[tuple[Array, Array]]:

@@ -25,7 +25,7 @@ import pyx_deconv as pxd
 from pyx_deconv import _arguments
 from pyx_deconv.upsampling import _pixels
 
-__all__ = ["INTERPOLATIONS", "REACH", "Enlargement", "downsample", "interpolate", "taps"]
+__all__ = ["INTERPOLATIONS", "REACH", "Enlargement", "bicubic", "downsample", "interpolate", "taps"]
 
 
 def _nearest(distance: NDArray[Any]) -> NDArray[Any]:
@@ -89,6 +89,19 @@ def taps(method: str, factor: int) -> NDArray[np.float64]:
     covered = int(2 * support * factor)
     size = covered - (covered - factor) % 2  # odd or even as the factor, so that both ends are cropped alike
     return np.asarray(formula(np.abs(np.arange(size) - (size - 1) / 2) / factor), np.float64)
+
+
+def bicubic(factor: int, size: int, begin: int) -> NDArray[np.float64]:
+    """Return the bicubic kernel, cut to a size or with zeros around it, its phases summing to one.
+
+    It paints input pixel i from output pixel ``i * factor - begin`` on.
+    """
+    line = taps("bicubic", factor)
+    first = (len(line) - factor) // 2 - begin  # the tap that paints where the kernel begins
+    line = np.pad(line, size)[size + first :][:size]
+    for phase in range(factor):
+        line[phase::factor] /= line[phase::factor].sum()
+    return np.outer(line, line)
 
 
 class Enlargement(NamedTuple):
