@@ -5,7 +5,7 @@ import contextlib
 import pytest
 
 from pyx_deconv import _execution, kernels
-from pyx_deconv.kernels import plan, plan_correlation
+from pyx_deconv.kernels import plan_correlation, plan_costs, taps
 
 
 @contextlib.contextmanager
@@ -19,6 +19,10 @@ def new_plans():
         _execution._backward.clear()
 
     with pytest.MonkeyPatch.context() as patch:
+        # bfloat16 goes the ways of float32, unless test_dots says otherwise.
+        arithmetic = kernels.ARITHMETIC["bfloat16"]
+        without = arithmetic._replace(tile=arithmetic.tile._replace(dots=False))
+        patch.setitem(kernels.ARITHMETIC, "bfloat16", without)
         forget()
         try:
             yield patch
@@ -29,7 +33,8 @@ def new_plans():
 def make_pairs_cheap(patch):
     """Outputs in pairs for any shape that has fewer products so."""
     for name in ("POINT", "VALUE_OF_PAIR", "ADDED_TO_PAIR", "SUM_OF_WEIGHTS", "PACKED_AGAIN", "SEPARATED"):
-        patch.setattr(plan, name, 0)
+        patch.setattr(plan_costs, name, 0)
+    patch.setattr(taps, "APART", 1)
 
 
 def watch_cuts(patch):

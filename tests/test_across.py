@@ -1,6 +1,7 @@
 """Pixels in the lanes of the tile, and writing past the caches: forced on for calls of every kind."""
 
 import contextlib
+import dataclasses
 from math import inf
 
 import drawing
@@ -10,37 +11,32 @@ import pytest
 import reference
 from hypothesis import given
 from hypothesis import strategies as st
-from test_ways import BOTH, made, same_where_infinite
+from test_ways import BOTH, every_fan, made, same_where_infinite
 
 import pyx_deconv as pxd
-from pyx_deconv.kernels import plan, plan_across, plan_correlation, plan_few_channels, taps
+from pyx_deconv.kernels import plan, plan_across, plan_few_channels
 
 REAL = [np.dtype(np.float32), np.dtype(np.float64), *drawing.STORED]
 
 
 @contextlib.contextmanager
 def forced(streams=False, fans=False):
-    """Pixels in the lanes wherever lines are contiguous; yields whether, of each plan."""
+    """Pixels in the lanes wherever lines are contiguous; yields whether, streamed, in place of each plan."""
     chosen, cut = [], plan_across.across
 
     def watched(*arguments):
         fields = cut(*arguments)
-        chosen.append((fields.across, fields.streams))
+        chosen.append((fields.across, fields.streams, fields.in_place))
         return fields
-
-    def every_fan(spatial, *channels_and_tile):
-        found = [taps.fan_out(direction) for direction in spatial]
-        whole = tuple(each[0] if each else direction for each, direction in zip(found, spatial, strict=True))
-        return whole, tuple(each[1] if each else None for each in found)
 
     with plans.new_plans() as patch:
         patch.setattr(plan_across, "across", watched)
-        patch.setattr(plan_few_channels, "fastest", lambda *shapes: "across" if shapes[-2][1] else "tiles")
+        patch.setattr(plan_few_channels, "fastest", lambda *given: "across" if given[-2][1] else "tiles")
         patch.setattr(plan_few_channels, "small_groups", lambda *_: False)
         if streams:
             patch.setattr(plan, "STREAMED_BYTES", 0)
         if fans:
-            patch.setattr(plan_correlation, "fans", every_fan)
+            patch.setattr(plan_across, "fans", every_fan)
         yield chosen
 
 
@@ -58,6 +54,9 @@ LAYERS = {
     "deeper borders than the stride": ((9, 19), (16, 3, 4, 4), {"stride": 2, "padding": ((3, 4), (5, 2))}),
     "more outputs than there are": ((6, 17), (16, 3, 4, 4), {"stride": 2, "output_padding": 1}),
     "more taps than are listed": ((8, 40), (3, 4, 9, 11), {"padding": (4, 5)}),
+    "one tap": ((19, 37), (20, 13, 1, 1), {}),
+    "one tap for each output": ((7, 70), (16, 5, 2, 3), {"stride": (2, 3)}),
+    "nothing beside the source": ((23, 33), (16, 10, 3, 3), {}),
     "volume": ((5, 4, 18), (10, 6, 3, 3, 3), {"stride": 2, "padding": 1}),
     "volume, few planes": ((3, 7, 9), (9, 8, 2, 3, 4), {"stride": (1, 2, 2), "padding": (0, 1, 1)}),
 }
@@ -69,7 +68,7 @@ def test_the_layers_are_computed_so(name):
     """Otherwise what is asked of them below would be asked of another path."""
     with forced(streams=True) as chosen:
         made(*LAYERS[name])[0].forward(pxd)
-    assert chosen[-1] == (True, True)
+    assert chosen[-1][:2] == (True, True)
 
 
 @pytest.mark.parametrize("streams", [False, True])
@@ -100,12 +99,51 @@ def test_every_number_of_rows(rows):
 @pytest.mark.parametrize("width", [*range(1, 19), *range(23, 26), *range(31, 34), 39, 40, 41, 48, 56, 72])
 def test_every_width_of_lines(width):
     """In tiles of their own, or one behind the other; what lies between them is not stored."""
-    layers = ((5, 9, 3, 5), {"padding": (1, 2)}), ((5, 9, 4, 4), {"stride": 2, "padding": 1})
+    layers = (
+        ((5, 9, 3, 5), {"padding": (1, 2)}),
+        ((5, 9, 4, 4), {"stride": 2, "padding": 1}),
+        ((5, 9, 1, 1), {}),
+        ((5, 9, 2, 2), {"stride": 2}),
+    )
     for weight, settings in layers:
         call, _ = made((6, width), weight, settings, batch=2)
         with forced() as chosen:
             drawing.check_call(pxd, call)
         assert chosen[0][0]
+
+
+IN_PLACE = {
+    "one tap": ((6, 40), (20, 13, 1, 1), {}, True),
+    "a line": ((70,), (20, 13, 1), {}, True),
+    "one tap for each output": ((6, 40), (20, 5, 2, 2), {"stride": 2}, True),
+    "no padding": ((4, 5, 31), (7, 20, 2, 3, 4), {}, False),
+    "groups": ((6, 40), (24, 5, 1, 1), {"groups": 3}, True),
+    "more tasks": ((64, 300), (24, 13, 1, 1), {}, True),
+    "padding": ((6, 40), (20, 13, 1, 3), {"padding": (0, 1)}, None),
+    "a stride": ((6, 40), (13, 20, 1, 1), {"stride": (1, 2)}, None),
+    "lines of one pixel": ((9, 1), (20, 13, 1, 1), {}, None),
+    "more taps than are listed": ((4, 30), (3, 8, 9, 9), {}, None),
+}
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("name", IN_PLACE)
+def test_a_source_with_nothing_beside_it_is_read_in_place(name, dtype):
+    """And what lies around it in memory is not met."""
+    size, weight, settings, transposed = IN_PLACE[name]
+    call, _ = made(size, weight, settings, np.dtype(dtype), transposed=bool(transposed))
+    want = call.forward(reference)
+    around = np.full([n + 2 for n in call.x.shape], np.nan, dtype)
+    inner = around[(slice(1, -1),) * around.ndim]
+    inner[...] = call.x
+    for x in (call.x, inner):
+        with forced() as chosen:
+            got = dataclasses.replace(call, x=x).forward(pxd)
+        np.testing.assert_allclose(got, want, rtol=0, atol=1e-4)
+        if transposed is None:
+            assert not any(in_place for *_, in_place in chosen)
+        else:
+            assert chosen[-1][::2] == (True, True)
 
 
 def test_lines_that_would_end_in_half_a_vector_follow_each_other():

@@ -94,7 +94,12 @@ BORDERS = {
     "image, dilated": ((6, 5), (9, 18, 3, 3), {"stride": 2, "dilation": 3, "padding": 5}),
     "volume": ((3, 5, 3), (20, 18, 3, 5, 3), {"stride": 2, "padding": ((2, 1), (4, 2), (1, 2))}),
     "groups": ((4, 7), (6, 18, 4, 4), {"stride": 2, "padding": 3, "groups": 2}),
+    "groups of few channels": ((22, 23), (6, 12, 4, 4), {"stride": 2, "padding": 1, "groups": 2}),
     "more taps than are listed": ((7, 6), (9, 18, 9, 8), {"padding": (6, 5)}),
+    "much more inside": ((18, 29), (20, 18, 5, 4), {"padding": ((2, 1), (1, 3))}),
+    "line, much more inside": ((90,), (20, 18, 7), {"stride": 3, "padding": 8}),
+    "volume, much more inside": ((9, 8, 10), (20, 18, 3, 3, 2), {"padding": 1}),
+    "beside and beyond the source": ((40,), (20, 18, 2), {"stride": 2, "padding": 6, "dilation": 30}),
 }
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from pyx_deconv.geometry import Axis
-from pyx_deconv.kernels import plan, plan_correlation, plan_few_channels, taps
+from pyx_deconv.kernels import plan, plan_across, plan_costs, plan_few_channels, taps
 
 
 def tiles():
@@ -25,21 +25,21 @@ def tiles():
 def test_outputs_are_in_pairs_where_that_is_faster(axis, channels, chosen):
     """Not where sums are to be exact."""
     for tile in tiles():
-        shape = (taps.scatter(axis),) * 2, 1, *channels, True, tile
-        assert plan_correlation.pairs(*shape, False) == (chosen,) * 2
-        assert plan_correlation.pairs(*shape, True) == (False,) * 2
+        shapes = taps.Shapes((taps.scatter(axis),) * 2, 1, 1, 1, *channels, tile)
+        assert plan_costs.pairs(shapes, True, exact=False)[0] == (False, chosen, chosen)
+        assert plan_costs.pairs(shapes, True, exact=True)[0] == (False,) * 3
 
 
 def test_what_pairs_pack_counts():
     """An input gradient with a stride packs it for each element, unless it is read in place."""
-    directions = (taps.ABSENT, *(taps.gather(Axis(20, 40, 6, 2, 1, 2)),) * 2)
+    directions = (taps.gather(Axis(20, 40, 6, 2, 1, 2)),) * 2
     for tile in tiles():
+        shapes = taps.Shapes(directions, 1, 1, 1, 48, 32, tile)
         in_place, packed = (
-            plan_correlation.pairs_cost(directions, (False, True, True), 1, 48, 32, where, tile)
-            for where in (True, False)
+            plan_costs.pairs_cost(shapes, (False, True, True), where) for where in (True, False)
         )
         # Along an axis two pairs of taps and two single ones, for 20 pixels each.
-        assert packed - in_place == (4 * 20) ** 2 * 48 * plan.SEPARATED
+        assert packed - in_place == (4 * 20) ** 2 * 48 * plan_costs.SEPARATED
 
 
 @pytest.mark.parametrize(
@@ -53,11 +53,29 @@ def test_what_pairs_pack_counts():
 )
 def test_the_fastest_of_the_possible_ways(axis, channels, fastest):
     for tile in tiles():
-        shape = (taps.scatter(axis),) * 2, 1, 1, 1, *channels, (False, False)
-        assert plan_few_channels.fastest(*shape, (True, True), tile) == fastest
-        assert plan_few_channels.fastest(*shape, (False, False), tile) == "tiles"
+        shapes = taps.Shapes((taps.scatter(axis),) * 2, 1, 1, 1, *channels, tile)
+        given = shapes, False, plan_costs.tiling(shapes, (False, False)).cost
+        assert plan_few_channels.fastest(*given, (True, True), False) == fastest
+        assert plan_few_channels.fastest(*given, (False, False), False) == "tiles"
         for possible, way in (((True, False), "lines"), ((False, True), "across")):
-            assert plan_few_channels.fastest(*shape, possible, tile) in (way, "tiles")
+            assert plan_few_channels.fastest(*given, possible, False) in (way, "tiles")
+
+
+@pytest.mark.parametrize(
+    ("axis", "saved"),
+    [
+        (Axis(64, 64, 1, 1, 1, 0), 64),
+        (Axis(64, 128, 2, 2, 1, 0), 64),
+        (Axis(64, 62, 3, 1, 1, 2), 64),
+        (Axis(64, 64, 3, 1, 1, 1), 0),  # borders
+    ],
+    ids=str,
+)
+def test_what_is_read_in_place_is_not_packed(axis, saved):
+    for tile in tiles():
+        shapes = taps.Shapes((taps.scatter(axis),), 1, 1, 1, 20, 8, tile)
+        packed, read = (plan_across.across_cost(shapes, False, read) for read in (False, True))
+        assert packed - read == pytest.approx(saved * 20 * plan_costs.PACKED)
 
 
 @pytest.mark.parametrize(
@@ -84,7 +102,12 @@ def test_which_part_of_the_outputs_meets_nothing_outside(axis, share):
     ("axis", "channels", "groups", "read"),
     [
         (Axis(400, 1600, 7, 4, 1, 3), 12, 1, True),
-        (Axis(400, 1600, 7, 4, 1, 3), 12, 2, False),  # short runs of memory
+        (Axis(400, 1600, 7, 4, 1, 3), 12, 2, True),
+        (Axis(400, 1600, 7, 4, 1, 3), 11, 2, False),  # short runs of memory
+        (Axis(20, 40, 7, 2, 1, 3), 12, 1, True),  # some borders
+        (Axis(20, 40, 7, 2, 1, 3), 11, 1, False),
+        (Axis(20, 40, 7, 2, 1, 3), 16, 4, True),
+        (Axis(8, 16, 7, 2, 1, 3), 16, 4, False),  # mostly borders
         (Axis(400, 1600, 50, 4, 1, 20), 12, 1, True),  # a long row
         (Axis(400, 402, 3, 1, 1, 0), 12, 1, False),
         (Axis(400, 1600, 4, 4, 1, 0), 1, 1, False),  # lines of pixels are faster
@@ -95,4 +118,4 @@ def test_which_part_of_the_outputs_meets_nothing_outside(axis, share):
     ids=str,
 )
 def test_where_few_channels_are_read_in_place(axis, channels, groups, read):
-    assert plan_correlation.in_long_rows((taps.gather(axis),), groups, channels) == read
+    assert plan_costs.in_long_rows((taps.gather(axis),), groups, channels) == read

@@ -29,6 +29,16 @@ LAYERS = {
         (16, 1, 3, 3),
         {"stride": 2, "output_padding": 1, "groups": 16},
     ),
+    "depthwise, rows of four and three taps": (
+        (9, 21),
+        (18, 1, 5, 7),
+        {"padding": (2, 3), "groups": 18},
+    ),
+    "depthwise, rows of three taps, every second": (
+        (6, 19),
+        (21, 1, 2, 9),
+        {"stride": (1, 2), "padding": (0, 4), "groups": 21},
+    ),
     "depthwise line": ((70,), (20, 1, 8), {"stride": 4, "padding": ((3, 2),), "groups": 20}),
     "depthwise volume": (
         (3, 4, 17),

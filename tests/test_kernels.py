@@ -72,6 +72,12 @@ else:
         with np.errstate(over="ignore"):
             want = (brain.astype(np.float32) * factor).astype(bfloat16).astype(np.float32)
         assert np.isnan(got[~number]).all() and (got[number] == want[number]).all()
+    # Sums of integers are exact, whether products are added one or two at a time.
+    x, weight = (rng.integers(-9, 10, shape).astype(bfloat16) for shape in ((33, 6, 7), (33, 20, 4, 4)))
+    for data_format, moved in (("channels_first", x), ("channels_last", x.transpose(1, 2, 0))):
+        settings = dict(stride=2, data_format=data_format)
+        want = reference.conv_transpose(moved, weight, **settings)
+        assert (pxd.conv_transpose(moved, weight, **settings) == want.astype(bfloat16)).all()
 print("agrees")
 """
 
@@ -116,8 +122,8 @@ def test_the_best_instruction_set_is_chosen():
 def test_the_flags_of_an_instruction_set_reached_the_compiler(name):
     if name == "portable" and " -m" in f" {os.environ.get('CFLAGS')} {sysconfig.get_config_var('CFLAGS')}":
         pytest.skip("CFLAGS say what the compiler targets")
-    width = {"portable": 16, "x86_64_v2": 16, "x86_64_v3": 32, "x86_64_v4": 64}[name]
-    assert import_module(f"pyx_deconv.kernels.{name}").tile_bytes == 2 * width
+    width = {"portable": 16, "x86_64_v2": 16, "x86_64_v3": 32}.get(name, 64)
+    assert import_module(dispatch.variant(name)).tile_bytes == 2 * width
 
 
 def test_the_level_of_the_processor():
@@ -131,6 +137,7 @@ def test_the_level_of_the_processor():
         "pni ssse3 sse4_1 sse4_2 popcnt cx16 lahf_lm",
         "avx avx2 fma f16c bmi1 bmi2 abm movbe xsave",
         "avx512f avx512bw avx512cd avx512dq avx512vl",
+        "avx512_bf16",
     ]
     level = sum(1 for _ in itertools.takewhile(lambda flags: set(flags.split()) <= has, needs))
     assert dispatch.portable.x86_64_level() == level
@@ -144,6 +151,7 @@ def test_the_level_of_the_processor():
         (2, ["portable", "x86_64_v2"]),
         (3, ["portable", "x86_64_v2", "x86_64_v3"]),
         (4, ["portable", "x86_64_v2", "x86_64_v3", "x86_64_v4"]),
+        (5, ["portable", "x86_64_v2", "x86_64_v3", "x86_64_v4", "x86_64_v4_bf16"]),
     ],
 )
 def test_a_processor_gets_what_it_has(level, names, monkeypatch):
@@ -162,7 +170,7 @@ def test_the_variable_chooses(value):
     code = "from pyx_deconv import kernels; print(kernels.instruction_set, kernels.engine.__name__)"
     name = value or kernels.available_instruction_sets()[-1]
     done = run_python(code, PYX_DECONV_INSTRUCTION_SET=value)
-    assert done.stdout.split() == [name, f"pyx_deconv.kernels.{name}"]
+    assert done.stdout.split() == [name, dispatch.variant(name)]
 
 
 def test_an_unknown_instruction_set_is_refused_at_import():

@@ -11,7 +11,13 @@ from hypothesis import strategies as st
 
 import pyx_deconv as pxd
 from pyx_deconv import kernels
-from pyx_deconv.kernels import plan, plan_weight_gradient
+from pyx_deconv.kernels import (
+    plan,
+    plan_columns_gradient,
+    plan_lines_gradient,
+    plan_pair_gradient,
+    plan_weight_gradient,
+)
 
 DTYPES = [*test_ways.REAL, np.dtype(np.complex64)]
 
@@ -35,13 +41,20 @@ each_layer = pytest.mark.parametrize(
 )
 
 
+def take_lines(patch):
+    """Lines wherever vectors do not run across groups."""
+    for module in (plan_lines_gradient, plan_columns_gradient):
+        patch.setattr(module, "few_channels", lambda shapes: True)
+
+
 @pytest.fixture(params=["one block", "many blocks"])
 def only_lines(request):
     """This way for every layer, with all of a map at a time or with blocks of at most 64 pixels."""
     with plans.new_plans() as patch:
-        patch.setattr(plan_weight_gradient, "pairs", lambda spatial, *rest: (False,) * len(spatial))
-        patch.setattr(plan_weight_gradient, "single_channels", lambda *shapes: False)
-        patch.setattr(plan_weight_gradient, "few_channels", lambda *shapes: True)
+        patch.setattr(plan_pair_gradient, "pairs", lambda *_, exact: (False,) * 3)
+        for module in (plan_lines_gradient, plan_columns_gradient, plan_weight_gradient):
+            patch.setattr(module, "single_channels", lambda shapes: False)
+        take_lines(patch)
         if request.param == "many blocks":
             patch.setattr(plan, "PACKED_BYTES", 1)
         yield patch
@@ -89,7 +102,7 @@ def test_specials(name, which, only_lines):
 @given(drawing.calls(DTYPES), st.sampled_from(drawing.LAYOUTS))
 def test_any_call(call, layout):
     with plans.new_plans() as patch:
-        patch.setattr(plan_weight_gradient, "few_channels", lambda *shapes: True)
+        take_lines(patch)
         drawing.check_call(pxd, call, layout)
 
 

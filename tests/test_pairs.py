@@ -29,7 +29,7 @@ from hypothesis import strategies as st
 import pyx_deconv as pxd
 from pyx_deconv import kernels
 from pyx_deconv.geometry import Axis
-from pyx_deconv.kernels import plan, plan_correlation, plan_few_channels, plan_weight_gradient, taps
+from pyx_deconv.kernels import plan, plan_costs, plan_few_channels, plan_pair_gradient, taps
 
 FLOAT, DOUBLE = np.dtype(np.float32), np.dtype(np.float64)
 IN_PAIRS = [FLOAT, *drawing.STORED]
@@ -101,17 +101,18 @@ def pair_scales(call, grad_output):
     begin = np.array([b for b, _ in window(x.shape[2:], call.weight.shape[2:], **given)])
     stride, dilation = (reference.per_axis(given.get(key, 1), rank) for key in ("stride", "dilation"))
     coarse, fine = (x, g) if call.transposed else (g, x)
-    spread, step = {"stride": stride, "dilation": dilation, "groups": groups}, np.array(stride)
+    spread, step = {"stride": stride, "dilation": dilation, "groups": groups}, np.lcm(stride, dilation)
+    beside = step // stride
     scattered = reference.scatter(
         coarse, absolute.weight, **spread, begin=begin - step, size=2 * step + fine.shape[2:]
     )
     gathered = reference.gather(
-        fine, absolute.weight, **spread, begin=begin + step, size=np.array(coarse.shape[2:]) + 2
+        fine, absolute.weight, **spread, begin=begin + step, size=2 * beside + coarse.shape[2:]
     )
     weight = reference.pair_up(coarse, fine, call.weight.shape[2:], **spread, begin=begin)
-    for axis, s, d in zip(range(2, rank + 2), stride, dilation, strict=True):
-        scattered = with_partners(scattered, axis, s).take(range(s, scattered.shape[axis] - s), axis)
-        gathered = with_partners(gathered, axis, 1).take(range(1, gathered.shape[axis] - 1), axis)
+    for axis, s, d, far, near in zip(range(2, rank + 2), stride, dilation, step, beside, strict=True):
+        scattered = with_partners(scattered, axis, far).take(range(far, scattered.shape[axis] - far), axis)
+        gathered = with_partners(gathered, axis, near).take(range(near, gathered.shape[axis] - near), axis)
         weight = with_partners(weight, axis, s // d) if s % d == 0 else weight
     y, x = (scattered, gathered) if call.transposed else (gathered, scattered)
     if call.bias is not None:
@@ -131,8 +132,8 @@ def check(call, grad_output, scales):
 def forced(axes):
     """Pairs along these of the axes (z, y, x), whatever the shapes; but not where sums are to be exact."""
     with plans.new_plans() as patch:
-        for module in (plan_correlation, plan_weight_gradient):
-            patch.setattr(module, "pairs", lambda *shapes: (False,) * 3 if shapes[-1] else axes)
+        patch.setattr(plan_costs, "pairs", lambda *_, exact: ((False,) * 3 if exact else axes, 0.0))
+        patch.setattr(plan_pair_gradient, "pairs", lambda *_, exact: (False,) * 3 if exact else axes)
         # They have a way of their own.
         patch.setattr(plan_few_channels, "fastest", lambda *shapes: "tiles")
         yield
@@ -150,8 +151,18 @@ def watch(patch, dtype=FLOAT):
 
         return call
 
-    for module in (plan_correlation, plan_weight_gradient):
-        patch.setattr(module, "pairs", watched("pairs", module.pairs))
+    def decided(choose):
+        def chosen(*arguments, exact):
+            found = choose(*arguments, exact=exact)
+            paired = found if choose is of_gradient else found[0]
+            calls.append(("pairs", exact, paired))
+            return found
+
+        return chosen
+
+    of_gradient = plan_pair_gradient.pairs
+    patch.setattr(plan_costs, "pairs", decided(plan_costs.pairs))
+    patch.setattr(plan_pair_gradient, "pairs", decided(of_gradient))
     functions = {
         name: watched(name, getattr(arithmetic, name))
         for name in ("correlate", "weight_gradient", "pair_gradient", "columns_gradient", "lines_gradient")
@@ -219,7 +230,7 @@ def test_pairs_have_to_save_more_than_their_points_cost(channels, chosen):
     direction = taps.scatter(Axis(24, 48, 3, 2, 1, 1))
     with plans.new_plans() as patch:
         patch.setattr(plan, "POINT_PRODUCTS", 30)
-        assert taps.pairs((direction,) * 3, 1, channels, channels, False) == (chosen,) * 3
+        assert plan_pair_gradient.pairs((direction,) * 3, 1, channels, channels, exact=False) == (chosen,) * 3
 
 
 @pytest.mark.parametrize("kilobytes", [16, 24])
@@ -239,10 +250,10 @@ def test_taps_of_several_tasks(size, weight, stride, data_format, dtype, kilobyt
         maps = [(n, *spatial, channels) for n, channels, *spatial in maps]
     x, w, g = (drawing.values(rng, shape, dtype, "normal") for shape in (maps[0], weight, maps[1]))
     call = drawing.Call(True, x, w, None, {"stride": stride, "data_format": data_format})
-    cuts, make = [], plan_weight_gradient.pair_gradient
+    cuts, make = [], kernels.CUTS["pair_gradient"]
     with plans.new_plans() as patch:
         patch.setattr(plan, "PRODUCTS_BYTES", kilobytes * 1024)
-        patch.setattr(plan_weight_gradient, "pair_gradient", lambda *a: cuts.append(make(*a)) or cuts[-1])
+        patch.setitem(kernels.CUTS, "pair_gradient", lambda shapes: cuts.append(make(shapes)) or cuts[-1])
         got = results(pxd, call, g, "x")["weight"]
     assert cuts[-1].elements[2] > 1
     want = results(reference, call, g, "x")["weight"]

@@ -6,7 +6,7 @@ import pytest
 
 import pyx_deconv as pxd
 from pyx_deconv.geometry import Axis
-from pyx_deconv.kernels import plan, plan_correlation, taps
+from pyx_deconv.kernels import plan, plan_correlation, plan_costs, taps
 from pyx_deconv.kernels.plan import Tile
 
 FLOAT32_AVX512 = Tile(rows=8, tall=12, lanes=32, unit=8, itemsize=4)
@@ -19,9 +19,9 @@ FLOAT32_AVX512 = Tile(rows=8, tall=12, lanes=32, unit=8, itemsize=4)
 )
 def test_which_comes_first(channels, size, pixels_first):
     axis = taps.scatter(Axis(size, 2 * size, 4, 2, 1, 1))
-    fields = plan_correlation.correlation(
-        (axis, axis), 4 if size > 2 else 1, 1, 1, channels, channels, True, True, FLOAT32_AVX512
-    )
+    batch = 4 if size > 2 else 1
+    shapes = taps.Shapes((axis, axis), batch, 1, 1, channels, channels, FLOAT32_AVX512)
+    fields = plan_correlation.correlation(plan_costs.tiling(shapes, (True, True)), True, True)
     assert fields.pixels_first == pixels_first
 
 

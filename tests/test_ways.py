@@ -5,6 +5,7 @@ the vectors; that it is chosen has tests of its own.
 """
 
 import contextlib
+from math import prod
 
 import drawing
 import numpy as np
@@ -18,9 +19,10 @@ import pyx_deconv as pxd
 from pyx_deconv import kernels
 from pyx_deconv.kernels import (
     plan,
-    plan_correlation,
+    plan_columns_gradient,
+    plan_costs,
     plan_few_channels,
-    plan_weight_gradient,
+    plan_pair_gradient,
     taps,
 )
 
@@ -82,35 +84,34 @@ each_fan = pytest.mark.parametrize(
 )
 
 
+def every_fan(shapes):
+    """Phases side by side along every axis that allows it."""
+    found = [taps.fan_out(direction) for direction in shapes.spatial]
+    whole = [each[0] if each else direction for each, direction in zip(found, shapes.spatial, strict=True)]
+    fan = tuple(each[1] if each else None for each in found)
+    channels = shapes.target_channels * prod(each.size for each in fan if each)
+    return shapes._replace(directions=tuple(whole), target_channels=channels), fan
+
+
 @contextlib.contextmanager
 def forced_fans():
     """Phases side by side along every axis that allows it; yields how many, of each plan."""
-    sizes = []
-
-    def every(spatial, *channels_and_tile):
-        found = [taps.fan_out(direction) for direction in spatial]
-        sizes.append([each[1].size for each in found if each])
-        return (
-            tuple(each[0] if each else direction for each, direction in zip(found, spatial, strict=True)),
-            tuple(each[1] if each else None for each in found),
-        )
-
     with plans.new_plans() as patch:
-        patch.setattr(plan_correlation, "fans", every)
+        patch.setattr(plan_costs, "fans", every_fan)
         patch.setattr(plan_few_channels, "fastest", lambda *_: "tiles")
-        yield sizes
+        yield watch_fans(patch)
 
 
 def watch_fans(patch):
     """A list that fills with the sizes of each fan that is made."""
-    sizes, choose = [], plan_correlation.fans
+    sizes, choose = [], plan_costs.fans
 
-    def watched(*arguments):
-        found = choose(*arguments)
+    def watched(shapes):
+        found = choose(shapes)
         sizes.append([fan.size for fan in found[1] if fan])
         return found
 
-    patch.setattr(plan_correlation, "fans", watched)
+    patch.setattr(plan_costs, "fans", watched)
     return sizes
 
 
@@ -236,6 +237,18 @@ COLUMNS = {
     "taps of several tasks": ((5, 6), (20, 3, 40, 40), {"stride": (16, 9), "padding": 3}),
     "uneven panels": ((9, 8), (83, 7, 3, 3), {"stride": 2}),
     "long lines": ((3, 400), (20, 3, 3, 5), {"stride": (1, 2), "padding": 2}),
+    # The maps change places.
+    "more fine channels": ((13, 17), (3, 40, 4, 4), {"padding": 1}),
+    "more fine channels, dilation": (
+        (9, 8),
+        (3, 20, 3, 2),
+        {"dilation": (2, 3), "padding": ((2, 5), (3, 0))},
+    ),
+    "more fine channels, line": ((61,), (3, 83, 9), {"padding": ((3, 8),)}),
+    "more fine channels, volume": ((4, 5, 3), (3, 18, 3, 2, 4), {"padding": ((1, 1), (1, 1), (2, 0))}),
+    "more fine channels, groups": ((9, 10), (9, 24, 3, 3), {"padding": 1, "groups": 3}),
+    "more fine channels, many taps": ((5, 6), (3, 20, 40, 40), {"padding": 3}),
+    "more fine channels, padding": ((40, 9), (1, 30, 3, 2), {"padding": ((30, 9), (0, 0))}),
 }
 each_column = pytest.mark.parametrize(
     ("name", "data_format"), [(name, layout) for name in COLUMNS for layout in BOTH], ids=str
@@ -263,14 +276,14 @@ def watch_gradients(patch, dtype=FLOAT):
 @contextlib.contextmanager
 def without_pairs():
     with plans.new_plans() as patch:
-        patch.setattr(plan_weight_gradient, "pairs", lambda spatial, *rest: (False,) * len(spatial))
+        patch.setattr(plan_pair_gradient, "pairs", lambda *_, exact: (False,) * 3)
         yield patch
 
 
 @contextlib.contextmanager
 def only_columns():
     with without_pairs() as patch:
-        patch.setattr(plan_weight_gradient, "columns_pay", lambda *shapes: True)
+        patch.setattr(plan_columns_gradient, "columns_pay", lambda shapes: True)
         yield patch
 
 
@@ -302,13 +315,14 @@ def test_columns_of_weights_that_are_streamed(name, data_format, dtype, threads)
     """Past the caches, with runs of the weight that begin and end within cache lines."""
     size, weight, settings = COLUMNS[name]
     call, g = made(size, weight, settings | {"data_format": data_format}, dtype)
-    cuts, make = [], plan_weight_gradient.columns_gradient
+    cuts, make = [], kernels.CUTS["columns_gradient"]
     with only_columns() as patch, pxd.num_threads(threads):
         patch.setattr(plan, "STREAMED_BYTES", 0)
         patch.setattr(plan, "TASKS", 1)  # in one chunk
-        patch.setattr(plan_weight_gradient, "columns_gradient", lambda *a: cuts.append(make(*a)) or cuts[-1])
+        patch.setitem(kernels.CUTS, "columns_gradient", lambda shapes: cuts.append(make(shapes)) or cuts[-1])
         got = weight_gradient(pxd, call, g)
     assert cuts[-1].streams
+    assert cuts[-1].swapped == name.startswith("more fine channels")
     absolute = drawing.Call(True, *reference.magnitude(call.x, call.weight, None), call.settings)
     scale = weight_gradient(reference, absolute, reference.magnitude(g)[0])
     drawing.compare(got, weight_gradient(reference, call, g), scale, dtype, "gradient of weight")
@@ -379,6 +393,16 @@ def test_the_way_that_is_chosen(weight, groups, data_format, way):
     assert calls == [(way, True)]
 
 
+@pytest.mark.parametrize("data_format", BOTH)
+def test_one_coarse_channel_without_strides(data_format):
+    """Lanes are the many channels of the fine map, for vectors of any width."""
+    call, g = made((32, 40), (1, 32, 5, 5), {"data_format": data_format})
+    with plans.new_plans() as patch:
+        calls = watch_gradients(patch)
+        weight_gradient(pxd, call, g)
+    assert calls == [("columns_gradient", True)]
+
+
 @pytest.mark.parametrize(
     ("size", "weight", "stride", "chosen"),
     [
@@ -419,14 +443,14 @@ GROUPS = {
 def test_groups_of_one_channel(name, transposed, dtype, threads):
     size, weight, settings = GROUPS[name]
     call, g = made(size, weight, settings | {"data_format": BOTH[1]}, dtype, transposed)
-    cuts, make = [], plan_weight_gradient.weight_gradient
+    cuts, make = [], kernels.CUTS["weight_gradient"]
 
     def watched(*shapes):
         cuts.append(make(*shapes))
         return cuts[-1]
 
     with plans.new_plans() as patch, pxd.num_threads(threads):
-        patch.setattr(plan_weight_gradient, "weight_gradient", watched)
+        patch.setitem(kernels.CUTS, "weight_gradient", watched)
         got = weight_gradient(pxd, call, g)
     assert cuts[-1].across_groups
     absolute = drawing.Call(transposed, *reference.magnitude(call.x, call.weight, None), call.settings)

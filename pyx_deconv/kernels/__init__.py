@@ -2,20 +2,27 @@
 
 dispatch.py             which compiled variant is used, and its functions for each dtype
 plan.py                 how the work is cut, from shapes alone: sizes and helpers
-  taps.py                 which output meets which pixel through which tap; the order of weights
-  plan_correlation.py     a forward pass or an input gradient
-  plan_across.py          the same with pixels in the lanes of the tile
-  plan_columns.py         the same for few pixels
-  plan_few_channels.py    the same with few channels
-  plan_weight_gradient.py a weight gradient
+  taps.py                  which output meets which pixel through which tap; the order of weights
+  plan_costs.py            what the ways to a forward pass or an input gradient cost
+  plan_correlation.py      such a pass with target channels in the lanes of the tile
+  plan_across.py           the same with pixels in the lanes of the tile
+  plan_across_taps.py      and taps in its rows
+  plan_columns.py          the same for few pixels
+  plan_few_channels.py     the same with few channels
+  plan_weight_gradient.py  a weight gradient, tap by tap
+  plan_pair_gradient.py    the same with taps in pairs
+  plan_columns_gradient.py the same as one product of all taps
+  plan_lines_gradient.py   the same along lines of pixels, for few channels
 engine.pyx              the loops, compiled once per instruction set (portable, x86_64_v2, _v3, _v4):
   pixels.pxi              blocks of pixels, and packing them
   correlation_plan.pxi    how a forward pass or an input gradient is cut
   packed_weight.pxi       its weights
   storing.pxi             from its sums to the result
   correlation.pxi         computed across target channels, with the register tile
+  dots.pxi                two products of bfloat16 at a time there, and in columns_gradient.pxi
   karatsuba.pxi           the same with outputs in pairs: three products for four
   across.pxi              computed with pixels in the lanes of the tile, for few target channels
+  across_taps.pxi         and with taps in its rows
   lines.pxi               the same along lines of pixels, for few target channels
   groups.pxi              the same across groups, for few channels in each
   columns.pxi             the same for few pixels, whose weight is taken as it lies
@@ -31,10 +38,13 @@ stream.h                writing past the caches, and fetching into them
 transpose.h, _body.h    channels side by side from lines of pixels, and back
 columns.h, _body.h      what few pixels need beside it
 storage.h               float16 and bfloat16
+dots.h                  two of bfloat16 side by side
 platform.h              what the processor and the build can do
+typed.h                 one name for a function of floats and one of doubles
 
 The best instruction set that the processor has is chosen at import; the environment variable
-PYX_DECONV_INSTRUCTION_SET names another.
+PYX_DECONV_INSTRUCTION_SET names another. x86_64_v4_bf16 is x86_64_v4 with products of bfloat16 added two at
+a time by AVX512_BF16, which takes numbers below 2**-126 for zeros.
 
 Nothing is checked here. Arrays are aligned, native-endian and of one dtype, seen as (batch, channels,
 *spatial) with any strides. ``coarse`` is the small side of the transposed convolution, ``fine`` the large
@@ -44,7 +54,7 @@ the weight (coarse channels, fine channels // groups, *kernel).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from itertools import chain, islice
 from math import prod
@@ -57,9 +67,14 @@ from numpy.typing import NDArray
 from . import (
     plan,
     plan_across,
+    plan_across_taps,
     plan_columns,
+    plan_columns_gradient,
     plan_correlation,
+    plan_costs,
     plan_few_channels,
+    plan_lines_gradient,
+    plan_pair_gradient,
     plan_weight_gradient,
     taps,
 )
@@ -98,9 +113,12 @@ def stored(dtype: np.dtype[Any]) -> np.dtype[Any]:
 
 
 def _side_by_side(array: Array, arithmetic: Arithmetic) -> bool:
-    """Whether the parts of the channels of a six-axis map follow each other."""
-    return array.strides[1] == arithmetic.parts * arithmetic.stored.itemsize and (
-        arithmetic.parts == 1 or array.strides[5] == arithmetic.stored.itemsize
+    """Whether the parts of the channels of a six-axis map follow each other (with dots also in twos)."""
+    steps = array.strides[0], *array.strides[2:5]
+    return (
+        array.strides[1] == arithmetic.parts * arithmetic.stored.itemsize
+        and (arithmetic.parts == 1 or array.strides[5] == arithmetic.stored.itemsize)
+        and not (arithmetic.tile.dots and any(step % 4 for step in steps))
     )
 
 
@@ -149,11 +167,11 @@ def _correlation_plan(
         return None, None, True, 0
     parts = arithmetic.parts
     channels = source_channels // groups * parts, target_channels // groups * parts
-    shapes = directions, batch, groups, parts, *channels
+    shapes = taps.Shapes(directions, batch, groups, parts, *channels, arithmetic.tile)
     in_memory = arithmetic.real == arithmetic.stored
     readable = in_memory and (side_by_side[0] or (source_channels == 1 and lines_contiguous[0]))
     in_place = (
-        readable and plan_correlation.in_long_rows(directions, groups, source_channels // groups),
+        readable and plan_costs.in_long_rows(directions, groups, source_channels // groups),
         in_memory and side_by_side[1],
     )
     # Whether lines of pixels can be loaded and stored whole, or transposed.
@@ -164,16 +182,25 @@ def _correlation_plan(
             lines or (in_memory and last) for lines, last in zip(lines_contiguous, side_by_side, strict=True)
         )
     )
-    if side_by_side[1] and plan_few_channels.small_groups(directions, groups, *channels, arithmetic.tile):
-        fields = plan_few_channels.across_groups(*shapes, in_memory and side_by_side[0], arithmetic.tile)
+    if side_by_side[1] and plan_few_channels.small_groups(shapes):
+        fields = plan_few_channels.across_groups(shapes, in_memory and side_by_side[0])
     else:
-        way = plan_few_channels.fastest(*shapes, in_place, (finite, across), arithmetic.tile)
+        tiles, reads = shapes, in_place[0]
+        if arithmetic.tile.dots:  # two source channels are one
+            tiles = shapes._replace(source_channels=plan.ceil_div(channels[0], 2))
+            reads = side_by_side[0] and channels[0] % 2 == 0
+            reads = reads and plan_costs.in_long_rows(directions, groups, tiles.source_channels)
+        tiling = plan_costs.tiling(tiles, (reads, in_place[1]))
+        in_lines = in_memory and lines_contiguous[0]
+        way = plan_few_channels.fastest(shapes, in_place[1], tiling.cost, (finite, across), in_lines)
         if way == "lines":
-            fields = plan_few_channels.along_lines(*shapes, arithmetic.tile)
+            fields = plan_few_channels.along_lines(shapes, in_memory and lines_contiguous[1])
         elif way == "across":
-            fields = plan_across.across(directions, batch, groups, *channels, arithmetic.tile)
+            fields = plan_across.across(shapes, in_lines)
+        elif way == "taps":
+            fields = plan_across_taps.across_taps(shapes)
         else:
-            fields = plan_correlation.correlation(*shapes, *in_place, arithmetic.tile)
+            fields = plan_correlation.correlation(tiling, reads, in_place[1])
     return (
         engine.CorrelationPlan(fields),
         fields.packing(),
@@ -354,15 +381,30 @@ class Correlation:
         weights = weight.reshape(self._weight_shape)
         if weights.dtype is not arithmetic.stored:
             weights = weights.view(arithmetic.stored)
+        finite = True
+        if cut.dots:
+            arithmetic = ARITHMETIC["float32"]  # of two channels
+            weights, finite = self._in_twos(weights, threads)
         if self._shapes[0]:  # (group, coarse, fine, ...): the target of a scatter is the fine map
             weights = weights.swapaxes(1, 2)
         if cut.group_lanes:  # the target channels of all groups, one after the other
             weights = weights.reshape(1, -1, *weights.shape[2:])
         packed = aligned((cut.packed_size,), arithmetic.real)
-        made = packed, arithmetic.pack_weight(cut, weights, self._conjugate, packed, threads)
+        made = packed, arithmetic.pack_weight(cut, weights, self._conjugate, packed, threads) and finite
         if prepared is not None:
             prepared[kind] = made
         return made
+
+    def _in_twos(self, weights: Array, threads: int) -> tuple[Array, bool]:
+        """Return weights with two source channels in a float32 each, and whether all are finite."""
+        axis = 1 if self._shapes[0] else 2
+        shape = list(weights.shape)
+        shape[axis] = plan.ceil_div(shape[axis], 2)
+        twos = np.empty(shape, np.float32)
+        flat = prod(shape[:axis]), -1, prod(shape[axis + 1 :])
+        weights = np.ascontiguousarray(weights).reshape(flat)
+        finite = engine.weight_in_twos(weights, twos.reshape(flat), threads)
+        return twos, finite
 
     def compute(
         self,
@@ -386,6 +428,15 @@ class Correlation:
         return None if self._columns else self.weigh(weight, bias, threads, prepared)
 
 
+# Ways to a weight gradient, fastest first. The last can do with infinities: it multiplies only what is there.
+CUTS: dict[str, Callable[[plan_weight_gradient.Shapes], plan_weight_gradient.GradientFields | None]] = {
+    "pair_gradient": plan_pair_gradient.pair_gradient,
+    "lines_gradient": plan_lines_gradient.lines_gradient,
+    "columns_gradient": plan_columns_gradient.columns_gradient,
+    "weight_gradient": plan_weight_gradient.weight_gradient,
+}
+
+
 @lru_cache(maxsize=1024)
 def _weight_gradient_plan(
     axes: Axes,
@@ -400,16 +451,9 @@ def _weight_gradient_plan(
     """Return the plan of one way to compute it, chunks, multiplications; None if it is not for this layer."""
     arithmetic = ARITHMETIC[dtype]
     parts = arithmetic.parts
-    fields = getattr(plan_weight_gradient, way)(
-        axes,
-        batch,
-        groups,
-        parts,
-        coarse_channels // groups * parts,
-        fine_channels // groups * parts,
-        in_place,
-        arithmetic.tile,
-    )
+    channels = coarse_channels // groups * parts, fine_channels // groups * parts
+    shapes = plan_weight_gradient.Shapes(axes, batch, groups, parts, *channels, in_place, arithmetic.tile)
+    fields = CUTS[way](shapes)
     if fields is None:
         return None
     cut = getattr(engine, type(fields).__name__.replace("Fields", "Plan"))(fields)
@@ -431,8 +475,7 @@ class WeightGradient:
         self._fastest = next(self._ways())
 
     def _ways(self) -> Iterator[tuple[str, tuple[Any, int, int]]]:
-        # The last one does not multiply what is not there, and so can do with infinities.
-        for way in ("pair_gradient", "lines_gradient", "columns_gradient", "weight_gradient"):
+        for way in CUTS:
             found = _weight_gradient_plan(*self._shapes, way)
             if found is not None:
                 yield way, found
@@ -447,7 +490,8 @@ class WeightGradient:
             work = aligned((used, cut.work_size), real)
             alone = chunks == 1 and real == stored
             partial = flat[None] if alone else np.empty((chunks, flat.size), real)
-            if getattr(arithmetic, way)(cut, coarse, fine, partial, work, used):
+            maps = (fine, coarse) if cut.swapped else (coarse, fine)
+            if getattr(arithmetic, way)(cut, *maps, partial, work, used):
                 if not alone:
                     arithmetic.sum_chunks(partial, flat, used)
                 return

@@ -34,6 +34,14 @@ cdef inline void grid_of(CorrelationPlan plan, Py_ssize_t item, Grid *grid) noex
     grid.row = plan.row
 
 
+cdef inline void grid_in_place(const stored_t[:, :, :, :, :, :] source, Grid *grid) noexcept nogil:
+    # The distances in the source itself.
+    cdef int axis
+    for axis in range(4):
+        grid.pixel[axis] = source.strides[axis + (axis > 0)] // <Py_ssize_t>sizeof(stored_t)
+    grid.channel = source.strides[1] // <Py_ssize_t>sizeof(stored_t)
+
+
 cdef int pack_across(CorrelationPlan plan, const Grid *grid, const Box *task,
                      const stored_t[:, :, :, :, :, :] source, Py_ssize_t channel, Py_ssize_t depth,
                      real_t[::1] packed) except -1 nogil:
@@ -100,19 +108,50 @@ cdef int pack_across(CorrelationPlan plan, const Grid *grid, const Box *task,
     return 0
 
 
+cdef inline int add_rows_across(CorrelationPlan plan, Py_ssize_t group, Py_ssize_t row, Py_ssize_t rows,
+                                Py_ssize_t count, Py_ssize_t depth, const real_t[::1] packed, const Py_ssize_t *shifts,
+                                const Py_ssize_t *last_shifts, Py_ssize_t width, const real_t *pixel,
+                                const Py_ssize_t *offsets, Py_ssize_t channel_step, real_t[::1] work, Py_ssize_t sums,
+                                Py_ssize_t sums_step, bint adds) except -1 nogil:
+    # One panel of pixels against all these rows; the last panel of rows has shifts of its own.
+    cdef Py_ssize_t lanes = TILE_BYTES // <Py_ssize_t>sizeof(real_t), r = 0, k, i, used, row_step, weight
+    cdef const Py_ssize_t *shift
+    cdef const real_t *weights[MAX_ROWS]
+    cdef const real_t *end
+    while r < rows:
+        row_step = panel_width(plan, (row + r) // plan.lanes)
+        shift = last_shifts if row_step < plan.lanes else shifts
+        weight = panel_place(plan, group, (row + r) // plan.lanes)
+        end = &work[sums + (r + row_step - 1) * sums_step + width - 1]
+        if width == lanes and row_step > TILE_ROWS:
+            tall_tile(row_step, count, depth, &packed[weight], shift, row_step, pixel, offsets, channel_step,
+                      &work[sums + r * sums_step], sums_step, adds)
+        else:
+            k = 0
+            while k < row_step:
+                used = min(row_step - k, <Py_ssize_t>TILE_ROWS)
+                for i in range(TILE_ROWS):
+                    weights[i] = &packed[weight + k + (i if i < used else 0)]
+                tile_at(width, count, depth, used, weights, shift, row_step, pixel, offsets, channel_step,
+                        &work[sums + (r + k) * sums_step], sums_step, NULL, NULL, adds)
+                k += used
+        r += row_step
+    return 0
+
+
 cdef int correlate_across(CorrelationPlan plan, const Grid *grid, Py_ssize_t phase, const Box *task, Py_ssize_t group,
-                          Py_ssize_t row, Py_ssize_t rows, Py_ssize_t c, Py_ssize_t depth, const real_t[::1] packed,
-                          real_t[::1] work, Py_ssize_t sums, bint adds) except -1 nogil:
+                          Py_ssize_t row, Py_ssize_t rows, Py_ssize_t c, Py_ssize_t depth, const real_t *region,
+                          const real_t[::1] packed, real_t[::1] work, Py_ssize_t sums, bint adds) except -1 nogil:
     # work[sums + row * grid.row + plane * plan.plane + line * plan.line + x] += (or =) these source channels; with
     # lines as far apart as in what is packed they are one long line
-    cdef Py_ssize_t tap, taps, first_tap, count, n, z, y, p, r, i, k, width, used, row_step, place, first
+    cdef Py_ssize_t tap, taps, first_tap, count, n, z, y, p, i, width, place, first
     cdef Py_ssize_t pixels, run, lines
     cdef Py_ssize_t lanes = TILE_BYTES // <Py_ssize_t>sizeof(real_t), unit = TILE_UNIT // <Py_ssize_t>sizeof(real_t)
     cdef Py_ssize_t index[4]
     cdef Py_ssize_t at[4]
     cdef Py_ssize_t shifts[2][MAX_SEGMENTS]     # of the weights in a whole panel, and in the last one
     cdef Py_ssize_t offsets[MAX_SEGMENTS]
-    cdef const real_t *weights[MAX_ROWS]
+    cdef const real_t *pixel
     cdef const real_t *end
     cdef Box box, mine
     if not phase_box(plan, phase, task, index, &box):
@@ -149,60 +188,48 @@ cdef int correlate_across(CorrelationPlan plan, const Grid *grid, Py_ssize_t pha
             p = 0
             while p < pixels:
                 width = min(lanes, (pixels - p + unit - 1) // unit * unit)
-                place = plan.zeros + n * grid.pixel[0] + z * grid.pixel[1] + y * grid.pixel[2] + p
-                for tap in range(count):
+                if plan.in_place:       # nothing is read beyond the end, but some pixels are computed twice
+                    width = min(width, pixels // unit * unit)
+                    p = min(p, pixels - width)
+                pixel = region + n * grid.pixel[0] + z * grid.pixel[1] + y * grid.pixel[2] + p
+                place = plan.zeros + (pixel - region)
+                for tap in range(0 if plan.in_place else count):
                     end = &work[place + offsets[tap] + (depth - 1) * grid.channel + width - 1]
-                r = 0
-                while r < rows:
-                    row_step = panel_width(plan, (row + r) // plan.lanes)
-                    end = &work[first + p + (r + row_step - 1) * grid.row + width - 1]
-                    if width == lanes and row_step > TILE_ROWS:
-                        tall_tile(row_step, count, depth, &packed[panel_place(plan, group, (row + r) // plan.lanes)],
-                                  shifts[row_step < plan.lanes], row_step, &work[place], offsets, grid.channel,
-                                  &work[first + p + r * grid.row], grid.row, adds)
-                        r += row_step
-                        continue
-                    k = 0
-                    while k < row_step:
-                        used = min(row_step - k, <Py_ssize_t>TILE_ROWS)
-                        for i in range(TILE_ROWS):
-                            weights[i] = &packed[panel_place(plan, group, (row + r) // plan.lanes) + k
-                                                 + (i if i < used else 0)]
-                        tile_at(width, count, depth, used, weights, shifts[row_step < plan.lanes], row_step,
-                                &work[place], offsets, grid.channel, &work[first + p + (r + k) * grid.row], grid.row,
-                                NULL, NULL, adds)
-                        k += used
-                    r += row_step
-                p += lanes
+                add_rows_across(plan, group, row, rows, count, depth, packed, shifts[0], shifts[1], width, pixel,
+                                offsets, grid.channel, work, first + p, grid.row, adds)
+                p += width
         adds = True
         first_tap += MAX_SEGMENTS
     return 0
 
 
-cdef int store_across_line(const real_t *sums, Py_ssize_t count, Py_ssize_t line_step, Py_ssize_t width, real_t bias,
-                           Py_ssize_t n, Py_ssize_t c, Py_ssize_t z, Py_ssize_t y, Py_ssize_t x, Py_ssize_t step,
-                           Py_ssize_t left, Py_ssize_t right, bint streams,
-                           stored_t[:, :, :, :, :, :] target) except -1 nogil:
-    # target pixel x + step * i + f = sums[f * line_step + i] + bias, as far as there is one: for each f if
-    # left <= i < right
-    cdef Py_ssize_t size = target.shape[4], i, f
+cdef int store_across_lines(const real_t *sums, Py_ssize_t count, Py_ssize_t line_step, Py_ssize_t width,
+                            Py_ssize_t lines, Py_ssize_t pitch, real_t bias, Py_ssize_t n, Py_ssize_t c, Py_ssize_t z,
+                            Py_ssize_t y, Py_ssize_t y_step, Py_ssize_t x, Py_ssize_t step, Py_ssize_t left,
+                            Py_ssize_t right, bint streams, stored_t[:, :, :, :, :, :] target) except -1 nogil:
+    # target pixel x + step * i + f of line y + y_step * j = sums[f * line_step + j * pitch + i] + bias, as far as there
+    # is one: for each f if left <= i < right
+    cdef Py_ssize_t size = target.shape[4], item = sizeof(stored_t), i, j, k, f
+    cdef Py_ssize_t target_step = target.strides[3] // item * y_step
     cdef stored_t *pixel
-    if stored_t is real_t and count == step and left < right and target.strides[4] == <Py_ssize_t>sizeof(stored_t):
-        pixel = &target[n, c, z, y, x + right * step - 1, 0]
+    if stored_t is real_t and count == step and left < right and target.strides[4] == item:
+        pixel = &target[n, c, z, y + (lines - 1) * y_step, x + right * step - 1, 0]
         pixel = &target[n, c, z, y, x + left * step, 0]
-        store_lines_together(count, sums + left, line_step, right - left, bias, streams, pixel)
+        if streams:
+            for j in range(lines):
+                store_lines_together(count, sums + j * pitch + left, line_step, right - left, bias, True,
+                                     pixel + j * target_step)
+        else:
+            join(count, sums + left, line_step, right - left, bias, pixel, lines, pitch, target_step)
     else:
         left = right = 0
-    i = 0
-    while i < width:
-        if i == left:
-            i = right
-            if i == width:
-                break
-        for f in range(count):
-            if 0 <= x + i * step + f < size:
-                store(sums[f * line_step + i] + bias, &target[n, c, z, y, x + i * step + f, 0])
-        i += 1
+    for j in range(lines):      # before and behind those
+        for k in range(left + width - right):
+            i = k if k < left else k - left + right
+            for f in range(count):
+                if 0 <= x + i * step + f < size:
+                    store(sums[f * line_step + j * pitch + i] + bias,
+                          &target[n, c, z, y + j * y_step, x + i * step + f, 0])
     return 0
 
 
@@ -269,8 +296,8 @@ cdef int store_across(CorrelationPlan plan, const Grid *grid, Py_ssize_t phase, 
     # target = sums + bias, line after line, for count phases that follow each other along x on each of some lines, or
     # are side by side in the rows; all channels of a line at a time where those lie side by side
     cdef Py_ssize_t channels = plan.target_channels // plan.fan, fan_x = plan.fan_sizes[2], step = plan.target_step[3]
-    cdef Py_ssize_t lane, rest_z, rest_y, n, z, y, c, p, i, target_z, target_y, sums, last_lane = row + rows
-    cdef Py_ssize_t together = fan_x if fan_x > 1 else count, left, right
+    cdef Py_ssize_t lane, rest_z, rest_y, n, z, y, c, p, i, k, target_z, target_y, sums, last_lane = row + rows
+    cdef Py_ssize_t together = fan_x if fan_x > 1 else count, left, right, first, last, top, bottom
     cdef Py_ssize_t index[4]
     cdef Py_ssize_t first_x[MAX_TOGETHER]
     cdef Py_ssize_t first_y[MAX_TOGETHER]
@@ -301,34 +328,36 @@ cdef int store_across(CorrelationPlan plan, const Grid *grid, Py_ssize_t phase, 
         rest_z = lane % plan.fan // fan_x // plan.fan_sizes[1]
         rest_y = lane % plan.fan // fan_x % plan.fan_sizes[1]
         c = group * channels + lane // plan.fan
-        for n in range(task.size[0]):
-            for z in range(task.size[1]):
-                for y in range(task.size[2]):
-                    for p in range(lines):
-                        target_z = first_z[p] + z * plan.target_step[1] + rest_z
-                        target_y = first_y[p] + y * plan.target_step[2] + rest_y
-                        if not (z < box[p].size[1] and y < box[p].size[2]
-                                and 0 <= target_z < target.shape[2] and 0 <= target_y < target.shape[3]):
-                            continue
-                        sums = (plan.sums_offset + p * count * sums_size + (lane - row) * grid.row
-                                + (n * plan.block[1] + z) * plan.plane + y * plan.line)
-                        end = &work[sums + (count - 1) * sums_size + (fan_x - 1) * grid.row + task.size[3] - 1]
-                        if turned:
-                            store_across_pixels(&work[sums], together,
-                                                grid.row if fan_x > 1 else sums_size, plan.fan * grid.row,
-                                                task.size[3], task.start[0] + n, c,
-                                                (row + rows - lane + plan.fan - 1) // plan.fan, target_z, target_y,
-                                                first_x, step, follow or fan_x > 1, plan.streams, target)
-                        elif fan_x > 1 or follow:
-                            store_across_line(&work[sums], together, grid.row if fan_x > 1 else sums_size,
-                                              task.size[3], bias[c], task.start[0] + n, c, target_z, target_y,
-                                              first_x[0], step, left, right, plan.streams, target)
-                        else:
-                            for i in range(count):
-                                line_range(first_x[i], step, task.size[3], target.shape[4], &left, &right)
-                                store_across_line(&work[sums + i * sums_size], 1, sums_size, task.size[3], bias[c],
-                                                  task.start[0] + n, c, target_z, target_y, first_x[i], step, left,
-                                                  right, plan.streams, target)
+        for k in range(task.size[0] * task.size[1] * lines):
+            n, z, p = k // lines // task.size[1], k // lines % task.size[1], k % lines
+            target_z = first_z[p] + z * plan.target_step[1] + rest_z
+            target_y = first_y[p] + rest_y
+            line_range(target_y, plan.target_step[2], box[p].size[2], target.shape[3], &top, &bottom)
+            if not (z < box[p].size[1] and 0 <= target_z < target.shape[2] and top < bottom):
+                continue
+            target_y += top * plan.target_step[2]
+            sums = (plan.sums_offset + p * count * sums_size + (lane - row) * grid.row
+                    + (n * plan.block[1] + z) * plan.plane + top * plan.line)
+            end = &work[sums + (count - 1) * sums_size + (fan_x - 1) * grid.row + (bottom - top - 1) * plan.line
+                        + task.size[3] - 1]
+            for y in range(bottom - top if turned else 0):
+                store_across_pixels(&work[sums + y * plan.line], together, grid.row if fan_x > 1 else sums_size,
+                                    plan.fan * grid.row, task.size[3], task.start[0] + n, c,
+                                    (row + rows - lane + plan.fan - 1) // plan.fan, target_z,
+                                    target_y + y * plan.target_step[2], first_x, step, follow or fan_x > 1,
+                                    plan.streams, target)
+            if turned:
+                continue
+            if fan_x > 1 or follow:
+                store_across_lines(&work[sums], together, grid.row if fan_x > 1 else sums_size, task.size[3],
+                                   bottom - top, plan.line, bias[c], task.start[0] + n, c, target_z, target_y,
+                                   plan.target_step[2], first_x[0], step, left, right, plan.streams, target)
+                continue
+            for i in range(count):
+                line_range(first_x[i], step, task.size[3], target.shape[4], &first, &last)
+                store_across_lines(&work[sums + i * sums_size], 1, sums_size, task.size[3], bottom - top, plan.line,
+                                   bias[c], task.start[0] + n, c, target_z, target_y, plan.target_step[2], first_x[i],
+                                   step, first, last, plan.streams, target)
         lane += fan_x
     return 0
 
@@ -342,19 +371,31 @@ cdef int across_task(CorrelationPlan plan, Py_ssize_t task, const stored_t[:, :,
     cdef Py_ssize_t row = task // plan.phase_blocks % plan.channel_blocks * plan.channel_block
     cdef Py_ssize_t rows = min(plan.channel_block, plan.target_channels - row)
     cdef Py_ssize_t group = task // (plan.phase_blocks * plan.channel_blocks) % plan.groups
-    cdef Py_ssize_t phase, count, c = 0, depth, sums_size
+    cdef Py_ssize_t phase, count, c = 0, depth, channel, sums_size
     cdef Py_ssize_t index[4]
     cdef Grid grid
     cdef Box box
+    cdef const real_t *region
+    cdef const stored_t *end
     grid_of(plan, sizeof(work[0]), &grid)
     sums_size = plan.channel_block * grid.row
     unravel(task // (plan.phase_blocks * plan.channel_blocks * plan.groups), plan.blocks, index)
     box = cut(index, plan.block, plan.target_size)
+    region = &work[plan.zeros]
     while c < plan.source_channels:
         depth = min(plan.depth_block, plan.source_channels - c)
-        pack_across(plan, &grid, &box, source, group * plan.source_channels + c, depth, work[plan.zeros:])
+        channel = group * plan.source_channels + c
+        if plan.in_place:
+            end = &source[box.start[0] + box.size[0] - 1, channel + depth - 1,
+                          box.start[1] + box.size[1] - 1 + plan.high[1], box.start[2] + box.size[2] - 1 + plan.high[2],
+                          box.start[3] + box.size[3] - 1 + plan.high[3], 0]
+            region = <const real_t *>&source[box.start[0], channel, box.start[1] + plan.low[1],
+                                             box.start[2] + plan.low[2], box.start[3] + plan.low[3], 0]
+            grid_in_place(source, &grid)
+        else:
+            pack_across(plan, &grid, &box, source, channel, depth, work[plan.zeros:])
         for phase in range(first_phase, last_phase):
-            correlate_across(plan, &grid, phase, &box, group, row, rows, c, depth, packed, work,
+            correlate_across(plan, &grid, phase, &box, group, row, rows, c, depth, region, packed, work,
                              plan.sums_offset + (phase - first_phase) * sums_size, c > 0)
         c += plan.depth_block
     # The phases that differ along x only follow each other.

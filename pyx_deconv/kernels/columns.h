@@ -33,4 +33,10 @@
 #undef REAL
 #undef NAME
 
+#define cut_into_panels(row, ...) TYPED(cut_into_panels, row)(row, __VA_ARGS__)
+#define add_dots(pixels, used_rows, depth, rows, ...) \
+    TYPED(add_dots, rows)(pixels, used_rows, depth, rows, __VA_ARGS__)
+#define add_multiples(pixels, depth, size, values, ...) \
+    TYPED(add_multiples, values)(pixels, depth, size, values, __VA_ARGS__)
+
 #endif

@@ -1,13 +1,18 @@
 # Weight gradients as one product of matrices: for each tap and channel of the fine map a column of what it meets from
 # the pixels of the coarse map. Columns are not made: the tile's rows read them from a packed region of the fine map, a
-# stride apart, and its panels are the coarse channels. Part of engine.pyx.
+# stride apart, and its panels are the coarse channels, in place where they lie side by side. With dots, what is packed
+# of pixel x stands for it and for the pixel a stride behind it, and two coarse pixels of a line are one. Part of
+# engine.pyx.
+#
+# Without strides the maps may change places: what is called coarse here is then the fine map, whose pixel i meets the
+# coarse pixel i + t' * dilation - begin' through tap t = kernel - 1 - t', begin' = (kernel - 1) * dilation - begin.
 #
 # Taps that meet nothing are zeros. An infinite coarse pixel would make NaN of them: then the caller computes all of it
 # anew, tap by tap.
 
 
 cdef class ColumnsGradientPlan(GradientPlan):
-    """How it is cut; filled by ``plan_weight_gradient.py``, which explains the fields."""
+    """How it is cut; filled by ``plan_columns_gradient.py``, which explains the fields."""
     cdef Py_ssize_t dilation[4]
     cdef Py_ssize_t begin[4]           # padding: tap t of pixel i meets i * stride + t * dilation - begin
     cdef Py_ssize_t tap_block[4]       # taps of a task
@@ -17,7 +22,9 @@ cdef class ColumnsGradientPlan(GradientPlan):
     cdef Py_ssize_t channel_step
     cdef Py_ssize_t lanes              # coarse channels of a panel
     cdef Py_ssize_t coarse_offset, region_offset, sums_offset
+    cdef bint coarse_in_place          # panels are read from the coarse map
     cdef bint streams                  # the weight is larger than the caches
+    cdef bint dots                     # products of two pixels of a line are added at once
 
     def __init__(self, fields):
         GradientPlan.__init__(self, fields)
@@ -30,7 +37,10 @@ cdef class ColumnsGradientPlan(GradientPlan):
         self.channel_step = fields.channel_step
         self.lanes = fields.lanes
         self.coarse_offset, self.region_offset, self.sums_offset = fields.offsets
+        self.coarse_in_place = fields.coarse_in_place
         self.streams = fields.streams
+        self.swapped = fields.swapped
+        self.dots = fields.dots
 
 
 cdef int pack_region(ColumnsGradientPlan plan, const Box *box, const Box *taps,
@@ -69,12 +79,17 @@ cdef int pack_region(ColumnsGradientPlan plan, const Box *box, const Box *taps,
                         + (j // run[2] * plan.pitch[2] + j % run[2]) * plan.step[2])
                 for k in range(count[3]):
                     x = start[3] + k * plan.stride[3]
+                    at = line + k * plan.pitch[3]
+                    last = &target[at + (channels - 1) * plan.channel_step + run[3] - 1]
+                    if stored_t is bfloat and real_t is float:
+                        if plan.dots:
+                            pack_line_in_twos(fine, box.start[0] + n, channel, channels, z, y, x, run[3],
+                                              plan.stride[3], &target[at], plan.channel_step)
+                            continue
                     left = right = run[3]
                     if 0 <= z < plan.fine_size[1] and 0 <= y < plan.fine_size[2]:
                         left = min(run[3], max(0, -x))
                         right = max(left, min(run[3], plan.fine_size[3] - x))
-                    at = line + k * plan.pitch[3]
-                    last = &target[at + (channels - 1) * plan.channel_step + run[3] - 1]
                     turned = left < right and across
                     if turned:
                         pixel = &fine[box.start[0] + n, channel, z, y, x + left, 0]
@@ -106,12 +121,17 @@ cdef int columns_gradient_task(ColumnsGradientPlan plan, Py_ssize_t task, const 
     cdef Py_ssize_t a = share.a, b = share.b, coarse_count = share.coarse_count, fine_count = share.fine_count
     cdef Py_ssize_t group = share.group, chunk = share.chunk
     cdef Py_ssize_t lanes = plan.lanes, all_taps = volume_of(plan.kernel)
-    cdef Py_ssize_t block, i, j, k, p, used, pixels, row, tap, count, width, lines, line, run, c
+    cdef Py_ssize_t block, i, j, k, p, used, pixels, depth, row, tap, count, width, lines, line, run, c, column_step
+    cdef Py_ssize_t weight_step = (1 if plan.swapped else plan.fine_channels) * all_taps    # between coarse channels
+    cdef Py_ssize_t together = 1 + plan.dots    # pixels of a line
     cdef Py_ssize_t index[4]
     cdef Py_ssize_t line_at[MAX_SEGMENTS]       # of each line of pixels in the packed region, and in the panel
     cdef Py_ssize_t panel_at[MAX_SEGMENTS]
     cdef Py_ssize_t columns[MAX_COLUMNS]        # where the columns begin in the packed region: channel, z, y, x
     cdef const real_t *first[MAX_ROWS]
+    cdef const real_t *panel
+    cdef Py_ssize_t panel_step = lanes
+    cdef const stored_t *last
     cdef real_t turned[4 * MAX_COLUMNS]         # runs of the weight, to be streamed
     cdef real_t *weight
     cdef real_t *end
@@ -143,6 +163,7 @@ cdef int columns_gradient_task(ColumnsGradientPlan plan, Py_ssize_t task, const 
             continue
         end = &work[plan.region_offset + fine_count * plan.channel_step - 1]
         lines = pixels // box.size[3]
+        depth = (box.size[3] + together - 1) // together
         if block + 1 < share.last:
             unravel(block + 1, plan.blocks, index)
             region = cut(index, plan.block, plan.coarse_size)
@@ -156,22 +177,35 @@ cdef int columns_gradient_task(ColumnsGradientPlan plan, Py_ssize_t task, const 
             look_ahead(&of_fine, fine, &region, EVERY, group * plan.fine_channels + b, fine_count, i, pixels // 2)
         for line in range(lines):
             unravel(line * box.size[3], box.size, index)
-            panel_at[line] = line * box.size[3] * lanes
+            panel_at[line] = line * depth * lanes
+            if plan.coarse_in_place:
+                panel_at[line] = (index[0] * coarse.strides[0] + index[1] * coarse.strides[2]
+                                  + index[2] * coarse.strides[3]) // <Py_ssize_t>sizeof(stored_t)
             line_at[line] = (index[0] * plan.step[0] + index[1] * plan.pitch[1] * plan.step[1]
                              + index[2] * plan.pitch[2] * plan.step[2])
         for p in range((coarse_count + lanes - 1) // lanes):
             used = min(lanes, coarse_count - p * lanes)
             width = panel_end(used, sizeof(real_t))
-            pack_pixels(coarse, &box, EVERY, group * plan.coarse_channels + a + p * lanes, used, lanes,
-                        work[plan.coarse_offset:])
+            c = group * plan.coarse_channels + a + p * lanes
+            if plan.coarse_in_place:
+                panel = <const real_t *>&coarse[box.start[0], c, box.start[1], box.start[2], box.start[3], 0]
+                panel_step = coarse.strides[4] // <Py_ssize_t>sizeof(stored_t)
+                last = &coarse[box.start[0] + box.size[0] - 1, c + used - 1, box.start[1] + box.size[1] - 1,
+                               box.start[2] + box.size[2] - 1, box.start[3] + box.size[3] - 1, 0]
+            else:
+                if stored_t is bfloat and real_t is float and plan.dots:
+                    pack_pixels_in_twos(coarse, &box, c, used, lanes, work[plan.coarse_offset:])
+                else:
+                    pack_pixels(coarse, &box, EVERY, c, used, lanes, work[plan.coarse_offset:])
+                panel = &work[plan.coarse_offset]
             row = plan.sums_offset + p * count * lanes
             i = 0
             while i < count:
                 used = min(<Py_ssize_t>TILE_ROWS, count - i)
                 for j in range(TILE_ROWS):
                     first[j] = &work[plan.region_offset + columns[i + (j if j < used else 0)]]
-                tile_at(width, lines, box.size[3], used, first, line_at, plan.pitch[3], &work[plan.coarse_offset],
-                        panel_at, lanes, &work[row + i * width], width, NULL, NULL, adds)
+                tile_of(plan.dots, width, lines, depth, used, first, line_at, together * plan.pitch[3], panel, panel_at,
+                        panel_step, &work[row + i * width], width, NULL, NULL, adds)
                 fetch_ahead(&of_coarse)
                 fetch_ahead(&of_fine)
                 i += TILE_ROWS
@@ -184,29 +218,38 @@ cdef int columns_gradient_task(ColumnsGradientPlan plan, Py_ssize_t task, const 
         run *= taps.size[2]
         if taps.size[2] == plan.kernel[2]:
             run *= taps.size[1]
-            if run == all_taps:
+            if run == all_taps and not plan.swapped:
                 run = count
     for p in range((coarse_count + lanes - 1) // lanes):
         used = min(lanes, coarse_count - p * lanes)
         width = panel_end(used, sizeof(real_t))
         row = plan.sums_offset + p * count * lanes
+        column_step = -width if plan.swapped else width
         finite &= all_finite(&work[row], count * width)
         for j in range(count // run):
             i = j * run
             unravel_box(i % volume(&taps), &taps, index)
+            tap = (index[1] * plan.kernel[2] + index[2]) * plan.kernel[3] + index[3]
             k = (group * plan.coarse_channels + a + p * lanes) * plan.fine_channels + b + i // volume(&taps)
-            k = k * all_taps + (index[1] * plan.kernel[2] + index[2]) * plan.kernel[3] + index[3]
-            end = &partial[chunk, k + (used - 1) * plan.fine_channels * all_taps + run - 1]
+            if plan.swapped:    # taps are in reverse, and so are columns
+                tap = all_taps - run - tap
+                k = (group * plan.fine_channels + b + i // volume(&taps)) * plan.coarse_channels + a + p * lanes
+                i += run - 1
+            k = k * all_taps + tap
+            end = &partial[chunk, k + (used - 1) * weight_step + run - 1]
             for c in range((used + 3) // 4):
-                weight = &partial[chunk, k + 4 * c * plan.fine_channels * all_taps]
+                weight = &partial[chunk, k + 4 * c * weight_step]
                 if not plan.streams:
-                    transpose(&work[row + i * width + 4 * c], width, 1, run, min(4, used - 4 * c), weight,
-                              plan.fine_channels * all_taps)
+                    for line in range(4 * c + 4, min(4 * c + 8, used)):     # where the next four go
+                        fetch_run(&partial[chunk, k + line * weight_step], run)
+                    transpose(&work[row + i * width + 4 * c], column_step, 1, run, min(4, used - 4 * c), weight,
+                              weight_step)
                 else:
-                    transpose(&work[row + i * width + 4 * c], width, 1, run, min(4, used - 4 * c), turned, run)
+                    transpose(&work[row + i * width + 4 * c], column_step, 1, run, min(4, used - 4 * c), turned,
+                              run)
                     for line in range(min(4, used - 4 * c)):
                         stream(&turned[line * run], run * <Py_ssize_t>sizeof(real_t),
-                               weight + line * plan.fine_channels * all_taps)
+                               weight + line * weight_step)
     if plan.streams:
         end_of_stream()
     return finite

@@ -24,8 +24,8 @@ cdef inline int add_products(CorrelationPlan plan, Py_ssize_t segments, Py_ssize
         for i in range(segments):
             offsets[i] = (slots[i] * plan.source_channels + channel) * width
         end = &packed[panel_place(plan, group, panel + p) + plan.slots * plan.source_channels * width - 1]
-        tile_at(width, segments, depth, used, rows, NULL, 1, &packed[panel_place(plan, group, panel + p)], offsets,
-                width, sums + p * plan.lanes, 1 if places else plan.channel_block, places,
+        tile_of(plan.dots, width, segments, depth, used, rows, NULL, 1, &packed[panel_place(plan, group, panel + p)],
+                offsets, width, sums + p * plan.lanes, 1 if plan.direct else plan.channel_block, places,
                 first_bias + p * plan.lanes if first_bias else NULL, adds)
     return 0
 
@@ -52,7 +52,7 @@ cdef int gather_taps(CorrelationPlan plan, const Box *mine, const Py_ssize_t *pl
         for ty in range(mine.start[2], mine.start[2] + mine.size[2]):
             tx = mine.start[3]
             while tx < mine.start[3] + mine.size[3]:
-                slot = slot_of(plan, tz, ty, tx) * plan.source_channels + channel
+                slot = slot_of_taps(plan, tz, ty, tx) * plan.source_channels + channel
                 taps.shift[taps.count] = (plan.tap_z[tz, 0] * place[1] + plan.tap_y[ty, 0] * place[2]
                                           + plan.tap_x[tx, 0] * place[3])
                 taps.place[taps.count] = slot * plan.lanes
@@ -86,8 +86,12 @@ cdef int add_edge(CorrelationPlan plan, const Box *mine, const Py_ssize_t *place
     cdef const real_t *rows[MAX_SEGMENTS * MAX_ROWS]
     cdef const real_t *zeros = &work[0]
     cdef Py_ssize_t slots[MAX_SEGMENTS]
+    unravel_box(first, box, pixel[0])
     for i in range(TILE_ROWS):
-        unravel_box(first + min(i, used - 1), box, pixel[i])
+        if i > 0:
+            pixel[i] = pixel[i - 1]
+        if 0 < i < used:
+            advance(pixel[i], box)
         reach_in(plan.tap_z, mine, 1, pixel[i][1] * plan.source_step[1], plan.source_size[1], &firsts[0][i],
                  &lasts[0][i])
         reach_in(plan.tap_y, mine, 2, pixel[i][2] * plan.source_step[2], plan.source_size[2], &firsts[1][i],
@@ -109,7 +113,7 @@ cdef int add_edge(CorrelationPlan plan, const Box *mine, const Py_ssize_t *place
                 for i in range(used):
                     if rows[segments * TILE_ROWS + i] != zeros:
                         look_up(plan, source, group * plan.source_channels + c, depth, region, work, pixel[i], z, y, x)
-                slots[segments] = slot_of(plan, tz, ty, tx)
+                slots[segments] = slot_of_taps(plan, tz, ty, tx)
                 segments += 1
                 if segments == MAX_SEGMENTS:
                     add_products(plan, segments, depth, used, rows, slots, c, packed, group, panel, panels, sums,
@@ -137,6 +141,64 @@ cdef inline int look_up_target(CorrelationPlan plan, const Py_ssize_t *phase, co
     return 0
 
 
+cdef inline void part_of(const Box *box, const Py_ssize_t (*cuts)[4], Py_ssize_t k, Box *part) noexcept nogil:
+    # The k-th of the 27 parts before, between and behind the two cuts along each axis.
+    cdef Py_ssize_t i
+    cdef int axis
+    part[0] = box[0]
+    for axis in range(3, 0, -1):
+        i = k % 3
+        k //= 3
+        part.start[axis] = cuts[axis][i]
+        part.size[axis] = cuts[axis][i + 1] - cuts[axis][i]
+
+
+cdef inline void cut_axis(CorrelationPlan plan, const Py_ssize_t[:, ::1] table, int axis, const Taps *taps,
+                          const Box *box, const Box *mine, Py_ssize_t *cuts, Py_ssize_t *counts) noexcept nogil:
+    # Where pixels begin and end that all taps take into the source along this axis; how many taps those before,
+    # between and behind the cuts have, by the first of them.
+    cdef Py_ssize_t step = plan.source_step[axis], i, first, last
+    cuts[0] = box.start[axis]
+    cuts[3] = box.start[axis] + box.size[axis]
+    first = (max(0, -taps.low[axis]) + step - 1) // step
+    last = (max(0, plan.source_size[axis] - taps.high[axis]) + step - 1) // step
+    cuts[1] = min(cuts[3], max(cuts[0], first))
+    cuts[2] = max(cuts[1], min(cuts[3], last))
+    for i in range(3):
+        reach_in(table, mine, axis, cuts[i] * step, plan.source_size[axis], &first, &last)
+        counts[i] = last - first
+
+
+cdef bint cut_borders(CorrelationPlan plan, const Taps *taps, const Box *box, const Box *mine,
+                      Py_ssize_t (*cuts)[4]) noexcept nogil:
+    # Cut what some tap takes beside the source from the rest, unless the rests of tiles outweigh what is left out.
+    cdef Py_ssize_t tiles = 0, k
+    cdef Py_ssize_t counts[4][3]
+    cdef Box part
+    cut_axis(plan, plan.tap_z, 1, taps, box, mine, cuts[1], counts[1])
+    cut_axis(plan, plan.tap_y, 2, taps, box, mine, cuts[2], counts[2])
+    cut_axis(plan, plan.tap_x, 3, taps, box, mine, cuts[3], counts[3])
+    part_of(box, cuts, 13, &part)
+    if volume(&part) == volume(box):
+        return False
+    for k in range(27):
+        part_of(box, cuts, k, &part)
+        tiles += ((volume(&part) + TILE_ROWS - 1) // TILE_ROWS * counts[1][k // 9] * counts[2][k // 3 % 3]
+                  * counts[3][k % 3])
+    return 20 * tiles <= 21 * ((volume(box) + TILE_ROWS - 1) // TILE_ROWS * volume(mine))
+
+
+cdef bint same_taps(CorrelationPlan plan, const Py_ssize_t[:, ::1] table, int axis, const Box *pixels,
+                    Box *mine) noexcept nogil:
+    # Whether the same taps take all pixels into the source along this axis: they are left of mine.
+    cdef Py_ssize_t place = pixels.start[axis] * plan.source_step[axis], first, last, other_first, other_last
+    reach_in(table, mine, axis, place, plan.source_size[axis], &first, &last)
+    place += (pixels.size[axis] - 1) * plan.source_step[axis]
+    reach_in(table, mine, axis, place, plan.source_size[axis], &other_first, &other_last)
+    clip(mine, axis, first, last)
+    return first == other_first and last == other_last
+
+
 cdef int correlate_phase(CorrelationPlan plan, Py_ssize_t phase, const Box *task, const Box *tap_block,
                          const Box *region, bint finite, const stored_t[:, :, :, :, :, :] source, Py_ssize_t group,
                          Py_ssize_t c, Py_ssize_t depth, const real_t[::1] packed, Py_ssize_t panel, Py_ssize_t panels,
@@ -145,17 +207,14 @@ cdef int correlate_phase(CorrelationPlan plan, Py_ssize_t phase, const Box *task
     # work[sums + pixel * channel_block + lane] += (or =) the group's channels [c, c + depth) of this phase's taps; or
     # the target itself, with the bias
     cdef Py_ssize_t channel = group * plan.source_channels + c
-    # Zeros stand in for pixels outside the source. An infinite weight would make NaN of them: then every pixel
-    # takes a tile of its own, with just the taps that reach it.
-    cdef Py_ssize_t step = TILE_ROWS if finite else 1
-    cdef Py_ssize_t tile_index, first, used, i, j, run, p, width, line_end
+    cdef Py_ssize_t step, part, tile_index, first, used, i, j, run, p, width, line_end, line_place, c_step
     cdef Py_ssize_t index[4]
     cdef Py_ssize_t at[4]
-    cdef Py_ssize_t low[4]
-    cdef Py_ssize_t high[4]
-    cdef Py_ssize_t place[4]
-    cdef Py_ssize_t places[MAX_ROWS]        # in the target, where tiles are written there
-    cdef Py_ssize_t target_place[4]         # from one pixel of the phase to the next there
+    cdef Py_ssize_t place[4]                # from one pixel of the source to the next
+    cdef Py_ssize_t source_step[4]          # between those of neighbouring pixels of the box
+    cdef Py_ssize_t places[MAX_ROWS]        # in the target, or in the sums where parts of the box are apart
+    cdef Py_ssize_t[4] place_step = [0, 0, 0, 0]    # from one pixel of the box to the next there
+    cdef Py_ssize_t first_place = 0
     cdef const Py_ssize_t *listed = NULL
     cdef const real_t *base[MAX_ROWS]
     cdef const real_t *line
@@ -164,9 +223,10 @@ cdef int correlate_phase(CorrelationPlan plan, Py_ssize_t phase, const Box *task
     cdef real_t *row
     cdef const real_t *end
     cdef Taps taps
-    cdef Box box, mine = tap_block[0]
+    cdef Box box, pixels, met, mine = tap_block[0]
+    cdef Py_ssize_t cuts[4][4]
     cdef int axis
-    cdef bint all_inside, same
+    cdef bint merges, apart, inside, by_tile, whole
     if not phase_box(plan, phase, task, index, &box):
         return 0
     clip(&mine, 1, plan.phase_z[index[1], 2], plan.phase_z[index[1], 3])
@@ -179,75 +239,105 @@ cdef int correlate_phase(CorrelationPlan plan, Py_ssize_t phase, const Box *task
         return 0
     origin = source_place(plan, source, channel, depth, region, work, place)
     # Neighbouring pixels with all their channels side by side are one long row, as their weights are.
-    gather_taps(plan, &mine, place, plan.merges and place[3] == depth and depth == plan.source_channels, c, depth,
-                panel_width(plan, plan.panels - 1), &taps)
-    line_end = box.start[3] + box.size[3]
+    merges = plan.merges and place[3] == depth and depth == plan.source_channels
+    gather_taps(plan, &mine, place, merges, c, depth, panel_width(plan, plan.panels - 1), &taps)
+    # Pixels at a border of a source that is read in place have fewer taps: cut off, or told apart tile by tile.
+    apart = finite and plan.in_place and taps.count > 0 and cut_borders(plan, &taps, &box, &mine, cuts)
     row = &work[sums]
-    end = &work[sums + volume(&box) * plan.channel_block - 1]
-    for axis in range(4):
-        at[axis] = box.start[axis]
+    c_step = plan.channel_block
+    end = &work[sums + volume(&box) * c_step - 1]
+    if apart:
+        listed = places
+        place_step[3] = 1
+        for axis in range(3, -1, -1):
+            if axis < 3:
+                place_step[axis] = place_step[axis + 1] * box.size[axis + 1]
+            first_place -= box.start[axis] * place_step[axis]
     if stored_t is real_t:
         if plan.direct:
             width = group * plan.target_channels + panel * plan.lanes
             row = &target[0, width, plan.phase_z[index[1], 0], plan.phase_y[index[2], 0], plan.phase_x[index[3], 0], 0]
+            c_step = 1
             listed = places
+            first_place = 0
             first_bias = &bias[width]
             for axis in range(4):
-                target_place[axis] = (target.strides[axis + (axis > 0)] // <Py_ssize_t>sizeof(stored_t)
-                                      * plan.target_step[axis])
-    for tile_index in range((volume(&box) + step - 1) // step):
-        first = tile_index * step
-        used = min(step, volume(&box) - first)
-        for axis in range(4):
-            low[axis] = at[axis]
-        i = 0
-        while i < used:
-            run = min(used - i, line_end - at[3])
-            line = origin
+                place_step[axis] = (target.strides[axis + (axis > 0)] // <Py_ssize_t>sizeof(stored_t)
+                                    * plan.target_step[axis])
+    for axis in range(4):
+        source_step[axis] = plan.source_step[axis] * place[axis]
+    for part in range(27 if apart else 1):
+        pixels = box
+        if apart:
+            part_of(&box, cuts, part, &pixels)
+            if volume(&pixels) == 0:
+                continue
+        met = mine
+        inside = finite
+        if finite and plan.in_place:
+            inside = (same_taps(plan, plan.tap_z, 1, &pixels, &met) and same_taps(plan, plan.tap_y, 2, &pixels, &met)
+                      and same_taps(plan, plan.tap_x, 3, &pixels, &met))
+            if inside and volume(&met) == 0:
+                taps.count = 0
+            elif inside:
+                gather_taps(plan, &met, place, merges, c, depth, panel_width(plan, plan.panels - 1), &taps)
+        by_tile = finite and not inside and not apart and taps.count > 0
+        inside = inside and (taps.count > 0 or volume(&met) == 0)
+        if inside and volume(&met) > 0:
+            look_up(plan, source, channel, depth, region, work, pixels.start, taps.low[1], taps.low[2], taps.low[3])
             for axis in range(4):
-                line += at[axis] * plan.source_step[axis] * place[axis]
-                high[axis] = at[axis]
-            for j in range(run):
-                base[i + j] = line + j * plan.source_step[3] * place[3]
-            if plan.direct:
-                look_up_target(plan, index, at, run, group, panel, panels, target)
+                at[axis] = pixels.start[axis] + pixels.size[axis] - 1
+            look_up(plan, source, channel, depth, region, work, at, taps.high[1], taps.high[2], taps.high[3])
+        line_end = pixels.start[3] + pixels.size[3]
+        for axis in range(4):
+            at[axis] = pixels.start[axis]
+        # Zeros stand in for pixels outside the source. An infinite weight would make NaN of them: then every pixel
+        # takes a tile of its own, with just the taps that reach it.
+        step = rows_of_tiles(volume(&pixels)) if finite else 1
+        for tile_index in range((volume(&pixels) + step - 1) // step):
+            first = tile_index * step
+            used = min(step, volume(&pixels) - first)
+            whole = inside or by_tile
+            i = 0
+            while i < used:
+                run = min(used - i, line_end - at[3])
+                line = origin
+                line_place = first_place
+                for axis in range(4):
+                    line += at[axis] * source_step[axis]
+                    line_place += at[axis] * place_step[axis]
+                if by_tile:
+                    whole = (whole and cuts[1][1] <= at[1] < cuts[1][2] and cuts[2][1] <= at[2] < cuts[2][2]
+                             and cuts[3][1] <= at[3] and at[3] + run <= cuts[3][2])
+                if plan.direct:
+                    look_up_target(plan, index, at, run, group, panel, panels, target)
                 for j in range(run):
-                    places[i + j] = (at[0] * target_place[0] + at[1] * target_place[1] + at[2] * target_place[2]
-                                     + (at[3] + j) * target_place[3])
-            i += run
-            high[3] += run - 1
-            at[3] = high[3]
-            advance(at, &box)
-        for i in range(used, TILE_ROWS):
-            base[i] = base[0]
-        # From the first pixel to the last, along the first axis that they differ in; any along those after it.
-        same = low[0] == high[0]
-        all_inside = finite and taps.count > 0
-        for axis in range(1, 4):
-            if not same:
-                low[axis] = box.start[axis]
-                high[axis] = box.start[axis] + box.size[axis] - 1
-            same = same and low[axis] == high[axis]
-            # What is packed has zeros around it.
-            all_inside = all_inside and (not plan.in_place or (
-                low[axis] * plan.source_step[axis] + taps.low[axis] >= 0
-                and high[axis] * plan.source_step[axis] + taps.high[axis] < plan.source_size[axis]))
-        if not all_inside:
-            add_edge(plan, &mine, place, &box, first, used, base, region, source, group, c, depth, packed, panel,
-                     panels, work, row, listed, first_bias, adds)
-            row += 0 if plan.direct else step * plan.channel_block
-            continue
-        look_up(plan, source, channel, depth, region, work, low, taps.low[1], taps.low[2], taps.low[3])
-        look_up(plan, source, channel, depth, region, work, high, taps.high[1], taps.high[2], taps.high[3])
-        for p in range(panels):
-            width = panel_width(plan, panel + p)
-            end = &packed[panel_place(plan, group, panel + p) + plan.slots * plan.source_channels * width - 1]
-            tile_at(width, taps.count, taps.depth, used, base, taps.shift, 1,
-                    &packed[panel_place(plan, group, panel + p)],
-                    &taps.place[0] if width == plan.lanes else &taps.last_place[0], width,
-                    row + p * plan.lanes, 1 if listed else plan.channel_block, listed,
-                    first_bias + p * plan.lanes if first_bias else NULL, adds)
-        row += 0 if plan.direct else step * plan.channel_block
+                    base[i + j] = line
+                    places[i + j] = line_place
+                    line += source_step[3]
+                    line_place += place_step[3]
+                if by_tile and whole:
+                    look_up(plan, source, channel, depth, region, work, at, taps.low[1], taps.low[2], taps.low[3])
+                i += run
+                at[3] += run - 1
+                if by_tile and whole:
+                    look_up(plan, source, channel, depth, region, work, at, taps.high[1], taps.high[2], taps.high[3])
+                advance(at, &pixels)
+            for i in range(used, TILE_ROWS):
+                base[i] = base[0]
+            if not whole:
+                add_edge(plan, &mine, place, &pixels, first, used, base, region, source, group, c, depth, packed, panel,
+                         panels, work, row, listed, first_bias, adds)
+            for p in range(panels if whole else 0):
+                width = panel_width(plan, panel + p)
+                end = &packed[panel_place(plan, group, panel + p) + plan.slots * plan.source_channels * width - 1]
+                tile_of(plan.dots, width, taps.count, taps.depth, used, base, taps.shift, 1,
+                        &packed[panel_place(plan, group, panel + p)],
+                        &taps.place[0] if width == plan.lanes else &taps.last_place[0], width,
+                        row + p * plan.lanes, c_step, listed, first_bias + p * plan.lanes if first_bias else NULL,
+                        adds)
+            if listed == NULL:
+                row += step * c_step
     return 0
 
 
@@ -295,7 +385,11 @@ cdef int add_all_taps(CorrelationPlan plan, const Box *task, Py_ssize_t first_ph
                 scale_by_taps(&region, 1, plan.source_step[1], plan.tap_z, &taps)
                 scale_by_taps(&region, 2, plan.source_step[2], plan.tap_y, &taps)
                 scale_by_taps(&region, 3, plan.source_step[3], plan.tap_x, &taps)
-                pack_pixels(source, &region, EVERY, group * plan.source_channels + c, depth, depth, work[plan.zeros:])
+                if stored_t is bfloat and real_t is float and plan.dots:
+                    pack_in_twos(plan, source, &region, group, c, depth, work[plan.zeros:])
+                else:
+                    pack_pixels(source, &region, EVERY, group * plan.source_channels + c, depth, depth,
+                                work[plan.zeros:])
             sums = place
             for phase in range(first_phase, last_phase):
                 correlate_phase(plan, phase, &pixels, &taps, &region, finite, source, group, c, depth, packed,
@@ -354,6 +448,8 @@ cdef int correlate_task(CorrelationPlan plan, Py_ssize_t task, const stored_t[:,
         lines_task(plan, task, source, packed, bias, target, work)
     elif plan.group_lanes:
         groups_task(plan, task, source, packed, bias, target, work)
+    elif plan.by_taps:
+        across_taps_task(plan, task, source, packed, bias, target, work)
     elif plan.across:
         across_task(plan, task, source, packed, bias, target, work)
     else:

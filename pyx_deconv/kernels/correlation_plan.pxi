@@ -27,15 +27,17 @@ cdef class CorrelationPlan:
     cdef bint in_place, merges, pairs, channels_last
     cdef readonly bint along_lines     # computed by lines.pxi
     cdef readonly bint across          # computed by across.pxi
+    cdef bint by_taps                  # and by across_taps.pxi
     cdef bint pixels_first             # the next task has other pixels, with the same weights
     cdef bint streams                  # the target is larger than the caches
-    cdef bint direct                   # tiles are written to the target itself
+    cdef bint direct                   # tiles, or sums along lines, are written to the target itself
+    cdef readonly bint dots            # source channels are two of bfloat16 each
     cdef Py_ssize_t line, plane, row   # there, from one line, plane, channel of sums to the next; or lines of a band
     cdef readonly Py_ssize_t group_lanes    # computed by groups.pxi: target channels of a group; else 0
     cdef Py_ssize_t zeros
     cdef readonly Py_ssize_t tasks, work_size, packed_size
-    # per axis: rows (first output, outputs, first slot, last + 1, first element, last + 1) of a phase; the offset of a
-    # slot; rows (number of slots, three slots, offset) of an element; rows (slot, slot, slot) of a sum of two
+    # per axis: rows (first output, outputs, first tap, last + 1, first element, last + 1) of a phase; the offset and
+    # slot of a tap; rows (number of slots, three slots, offset) of an element; rows (slot, slot, slot) of a sum of two
     cdef const Py_ssize_t[:, ::1] phase_z, phase_y, phase_x, tap_z, tap_y, tap_x
     cdef const Py_ssize_t[:, ::1] element_z, element_y, element_x, sum_z, sum_y, sum_x
     cdef const Py_ssize_t[::1] tap_slots        # of each tap of the kernel its packed slot
@@ -43,7 +45,8 @@ cdef class CorrelationPlan:
 
     def __init__(self, fields):
         self.groups, self.parts, self.source_channels, self.target_channels = fields.channels
-        self.panels, self.width, self.lanes, self.slots, self.tasks, self.work_size = fields.sizes
+        self.panels, self.width, self.lanes, self.slots = fields.packed
+        self.tasks, self.work_size = fields.sizes
         self.packed_size = self.groups * self.width * self.slots * self.source_channels
         self.slot_count = fields.slot_count
         self.source_size = fields.source_size
@@ -66,9 +69,11 @@ cdef class CorrelationPlan:
         self.in_place = fields.in_place
         self.along_lines = fields.along_lines
         self.across = fields.across
+        self.by_taps = fields.by_taps
         self.pixels_first = fields.pixels_first
         self.streams = fields.streams
         self.direct = fields.direct
+        self.dots = fields.dots
         self.line, self.plane, self.row = fields.sums_steps
         self.group_lanes = fields.group_lanes
         self.merges = fields.merges
@@ -109,6 +114,11 @@ cdef inline Py_ssize_t slot_of(CorrelationPlan plan, Py_ssize_t z, Py_ssize_t y,
     return (z * plan.slot_count[1] + y) * plan.slot_count[2] + x
 
 
+cdef inline Py_ssize_t slot_of_taps(CorrelationPlan plan, Py_ssize_t z, Py_ssize_t y, Py_ssize_t x) noexcept nogil:
+    # Of rows of the tap tables: phases of dilated taps share their weights.
+    return slot_of(plan, plan.tap_z[z, 1], plan.tap_y[y, 1], plan.tap_x[x, 1])
+
+
 cdef inline const real_t *source_place(CorrelationPlan plan, const stored_t[:, :, :, :, :, :] source,
                                        Py_ssize_t channel, Py_ssize_t depth, const Box *region,
                                        real_t[::1] work, Py_ssize_t *step) noexcept nogil:
@@ -118,8 +128,8 @@ cdef inline const real_t *source_place(CorrelationPlan plan, const stored_t[:, :
     cdef const real_t *origin
     if plan.in_place:
         for axis in range(4):
-            step[axis] = source.strides[axis + (axis > 0)] // <Py_ssize_t>sizeof(stored_t)
-        return <const real_t *>&source[0, channel >> (plan.parts - 1), 0, 0, 0, 0]
+            step[axis] = source.strides[axis + (axis > 0)] // <Py_ssize_t>sizeof(real_t)
+        return <const real_t *>&source[0, channel << plan.dots >> (plan.parts - 1), 0, 0, 0, 0]
     step[3] = depth
     origin = &work[plan.zeros]
     for axis in range(2, -1, -1):
@@ -139,7 +149,8 @@ cdef inline int look_up(CorrelationPlan plan, const stored_t[:, :, :, :, :, :] s
     y += pixel[2] * plan.source_step[2]
     x += pixel[3] * plan.source_step[3]
     if plan.in_place:
-        end = &source[pixel[0], (channel + depth - 1) >> (plan.parts - 1), z, y, x, plan.parts - 1]
+        channel = ((channel + depth) << plan.dots) - 1
+        end = &source[pixel[0], channel >> (plan.parts - 1), z, y, x, plan.parts - 1]
     else:
         packed_end = &work[plan.zeros + depth * ((((pixel[0] - region.start[0]) * region.size[1] + z - region.start[1])
                                                   * region.size[2] + y - region.start[2]) * region.size[3]

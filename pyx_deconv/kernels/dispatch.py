@@ -19,14 +19,20 @@ except ImportError as error:
     ) from error
 
 # The processor's level that each needs, least first; CONTRIBUTING.md says what else a new one takes.
-LEVELS = {"portable": 0, "x86_64_v2": 2, "x86_64_v3": 3, "x86_64_v4": 4}
+LEVELS = {"portable": 0, "x86_64_v2": 2, "x86_64_v3": 3, "x86_64_v4": 4, "x86_64_v4_bf16": 5}
+DOTS = "_bf16"
 VARIABLE = "PYX_DECONV_INSTRUCTION_SET"
 
 
 def available_instruction_sets() -> list[str]:
     """The instruction sets that were built and that this processor has, best last."""
     level = portable.x86_64_level()
-    return [name for name, least in LEVELS.items() if least <= level and find_spec(f"{__package__}.{name}")]
+    return [name for name, least in LEVELS.items() if least <= level and find_spec(variant(name))]
+
+
+def variant(name: str) -> str:
+    """The compiled module of an instruction set: that for AVX-512 can also multiply bfloat16 in twos."""
+    return f"{__package__}.{name.removesuffix(DOTS)}"
 
 
 def _choose() -> str:
@@ -80,6 +86,7 @@ def _arithmetic(engine: ModuleType, name: str) -> Arithmetic:
             engine.tile_bytes // itemsize,
             engine.tile_unit // itemsize,
             itemsize,
+            name == "bfloat16" and instruction_set.endswith(DOTS) and engine.in_twos,
         ),
         engine.pack_weight[f"{c_name}|{c_real}"],
         engine.correlate[f"{c_name}|{c_real}"],
@@ -95,5 +102,5 @@ def _arithmetic(engine: ModuleType, name: str) -> Arithmetic:
 
 asked = os.environ.get(VARIABLE)
 instruction_set = _choose()
-engine = import_module(f"{__package__}.{instruction_set}")
+engine = import_module(variant(instruction_set))
 ARITHMETIC = {name: _arithmetic(engine, name) for name in STORED}

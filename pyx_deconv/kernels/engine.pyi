@@ -4,14 +4,11 @@ from collections.abc import Callable
 from typing import Any, Protocol, type_check_only
 
 from .plan_columns import ColumnsFields
+from .plan_columns_gradient import ColumnsGradientFields
 from .plan_correlation import CorrelationFields
-from .plan_weight_gradient import (
-    ColumnsGradientFields,
-    GradientFields,
-    LinesGradientFields,
-    PairGradientFields,
-    WeightGradientFields,
-)
+from .plan_lines_gradient import LinesGradientFields
+from .plan_pair_gradient import PairGradientFields
+from .plan_weight_gradient import GradientFields, WeightGradientFields
 
 @type_check_only
 class Fused(Protocol):
@@ -24,6 +21,7 @@ tall_rows: int
 tile_bytes: int
 tile_unit: int
 bounds_checked: bool
+in_twos: bool
 
 class CorrelationPlan:
     def __init__(self, fields: CorrelationFields) -> None: ...
@@ -37,6 +35,8 @@ class CorrelationPlan:
     def across(self) -> bool: ...
     @property
     def group_lanes(self) -> int: ...
+    @property
+    def dots(self) -> bool: ...
     @property
     def work_size(self) -> int: ...
 
@@ -55,6 +55,8 @@ class GradientPlan:
     def tasks(self) -> int: ...
     @property
     def work_size(self) -> int: ...
+    @property
+    def swapped(self) -> bool: ...
 
 class WeightGradientPlan(GradientPlan):
     def __init__(self, fields: WeightGradientFields) -> None: ...
@@ -78,6 +80,7 @@ columns_gradient: Fused
 lines_gradient: Fused
 sum_chunks: Fused
 
+def weight_in_twos(weight: Any, twos: Any, threads: int) -> bool: ...
 def openmp_version() -> int: ...
 def openmp_max_threads() -> int: ...
 def openmp_library() -> bytes: ...

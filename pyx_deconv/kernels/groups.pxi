@@ -68,9 +68,10 @@ cdef int correlate_groups(CorrelationPlan plan, const Box *task, const Box *regi
     cdef Py_ssize_t panel = panel_place(plan, 0, channel // plan.lanes)
     cdef Py_ssize_t n, z, y, x, k, c, i, j, phase, tz, ty, tx, slot, count, run, every, first_z, last_z, first_y
     cdef Py_ssize_t last_y, first_x, last_x, end_x, source_z, source_y, source_x, target_z, target_y, target_x
-    cdef Py_ssize_t target_step
+    cdef Py_ssize_t target_step, taps, parts
     cdef Py_ssize_t place[4]
-    cdef const real_t *pixels[MAX_SEGMENTS]
+    cdef Py_ssize_t counts[4]
+    cdef const real_t *rows[MAX_SEGMENTS]
     cdef const real_t *weights[MAX_SEGMENTS]
     cdef const real_t *origin = source_place(plan, source, channel, channels, region, work, place)
     cdef const real_t *end
@@ -115,21 +116,33 @@ cdef int correlate_groups(CorrelationPlan plan, const Box *task, const Box *regi
                     if last_x - first_x == every and every > 0:
                         run = (plan.source_size[3] - 1 - plan.tap_x[last_x - 1, 0]) // plan.source_step[3] + 1 - x
                         run = min(run, end_x - x)
+                    # Taps side by side in the source share its pixels: as even parts of them as there can be.
                     count = 0
-                    for tz in range(first_z, last_z):
-                        source_z = z * plan.source_step[1] + plan.tap_z[tz, 0]
-                        for ty in range(first_y, last_y):
-                            source_y = y * plan.source_step[2] + plan.tap_y[ty, 0]
-                            for tx in range(first_x, last_x):
-                                source_x = x * plan.source_step[3] + plan.tap_x[tx, 0]
+                    counts[0] = counts[1] = counts[2] = counts[3] = 0
+                    taps = last_x - first_x
+                    parts = taps
+                    if plan.source_step[3] <= 2 and (
+                            taps == 0 or plan.tap_x[last_x - 1, 0] - plan.tap_x[first_x, 0] == taps - 1):
+                        parts = (taps + 3) // 4
+                    tx = first_x
+                    while tx < last_x:
+                        taps = (last_x - tx + parts - 1) // parts
+                        parts -= 1
+                        counts[taps - 1] += (last_z - first_z) * (last_y - first_y)
+                        source_x = x * plan.source_step[3] + plan.tap_x[tx, 0]
+                        for tz in range(first_z, last_z):
+                            source_z = z * plan.source_step[1] + plan.tap_z[tz, 0]
+                            for ty in range(first_y, last_y):
+                                source_y = y * plan.source_step[2] + plan.tap_y[ty, 0]
                                 slot = panel + slot_of(plan, tz, ty, tx) * channels
-                                end = &packed[slot + channels - 1]
+                                end = &packed[slot + taps * channels - 1]
                                 look_up_groups(plan, source, channel, channels, region, work, n, source_z, source_y,
-                                               source_x, (run - 1) * plan.source_step[3])
-                                pixels[count] = (origin + n * place[0] + source_z * place[1] + source_y * place[2]
-                                                 + source_x * place[3])
+                                               source_x, (run - 1) * plan.source_step[3] + taps - 1)
+                                rows[count] = (origin + n * place[0] + source_z * place[1] + source_y * place[2]
+                                               + source_x * place[3])
                                 weights[count] = &packed[slot]
                                 count += 1
+                        tx += taps
                     target_x = plan.phase_x[phase, 0] + x * plan.target_step[3]
                     pixel = &target[n, channel, target_z, target_y, target_x, 0]
                     last = &target[n, channel + channels - 1, target_z, target_y,
@@ -140,8 +153,8 @@ cdef int correlate_groups(CorrelationPlan plan, const Box *task, const Box *regi
                     else:
                         sums = &work[plan.sums_offset]
                         end = &work[plan.sums_offset + run * channels - 1]
-                    add_groups(count, pixels, place[3] * plan.source_step[3], weights, run, channels, &bias[channel],
-                               sums, target_step)
+                    add_groups(counts, rows, plan.source_step[3], place[3], weights, channels, run, channels,
+                               &bias[channel], sums, target_step)
                     for k in range(0 if direct else run):
                         pixel = &target[n, channel, target_z, target_y, target_x + k * plan.target_step[3], 0]
                         if streams:

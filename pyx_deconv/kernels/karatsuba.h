@@ -40,4 +40,14 @@
 #undef INTEGER
 #undef NAME
 
+#define differences(ny, nx, pixels, ...) TYPED(differences, pixels)(ny, nx, pixels, __VA_ARGS__)
+#define sums(ny, nx, pixels, ...) TYPED(sums, pixels)(ny, nx, pixels, __VA_ARGS__)
+#define add_to_outer(outer0, ...) TYPED(add_to_outer, outer0)(outer0, __VA_ARGS__)
+#define add_rows(first, ...) TYPED(add_rows, first)(first, __VA_ARGS__)
+#define add_pairs(a, ...) TYPED(add_pairs, a)(a, __VA_ARGS__)
+#define add_up(a, ...) TYPED(add_up, a)(a, __VA_ARGS__)
+#define copy_run(source, ...) TYPED(copy_run, source)(source, __VA_ARGS__)
+#define move(source, ...) TYPED(move, source)(source, __VA_ARGS__)
+#define all_finite(values, ...) TYPED(all_finite, values)(values, __VA_ARGS__)
+
 #endif

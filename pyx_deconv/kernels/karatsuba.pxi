@@ -6,9 +6,10 @@
 #     y1 = d1*g0 + d2*g1 = m1 + m2        m1 =  d1       * (g0 + g1)
 #                                         m2 = (d2 - d1) * g1
 #
-# A tap without a partner has m0 = d0*g, m2 = d1*g. In two dimensions a unit of 2 x 2 outputs takes 9 products of
-# channels instead of 16, in three 27 instead of 64. The differences are made once for all target channels, the sums of
-# weights when they are packed, and the products of all source channels and taps are added up before y0 and y1 are.
+# A tap without a partner has m0 = d0*g, m2 = d1*g; a phase where none has one is not computed in pairs along this axis.
+# In two dimensions a unit of 2 x 2 outputs takes 9 products of channels instead of 16, in three 27 instead of 64. The
+# differences are made once for all target channels, the sums of weights when they are packed, and the products of all
+# source channels and taps are added up before y0 and y1 are.
 # Left out are products that are zero, with pixels beside the source, and those of an output that does not exist, the
 # second of the last pair.
 #
@@ -189,13 +190,13 @@ cdef inline bint same_pixels(const Box *a, const Box *b) noexcept nogil:
             and a.size[2] == b.size[2] and a.start[3] == b.start[3] and a.size[3] == b.size[3])
 
 
-cdef int add_element(CorrelationPlan plan, const Box *box, const Box *units, const Box *part, const Reach *reach,
-                     const Py_ssize_t *slots, Py_ssize_t depth, Py_ssize_t width, Py_ssize_t channel,
-                     const real_t[::1] packed, Py_ssize_t group, Py_ssize_t panel, Py_ssize_t panels,
-                     real_t[::1] work) except -1 nogil:
+cdef int add_element(CorrelationPlan plan, const Py_ssize_t *paired, const Box *box, const Box *units, const Box *part,
+                     const Reach *reach, const Py_ssize_t *slots, Py_ssize_t depth, Py_ssize_t width,
+                     Py_ssize_t channel, const real_t[::1] packed, Py_ssize_t group, Py_ssize_t panel,
+                     Py_ssize_t panels, real_t[::1] work) except -1 nogil:
     # work[products_offset + (point * units + unit) * channel_block + lane] += values times weights, point by point,
     # for part of the units
-    cdef Py_ssize_t z, y, x, p, i, first, used, point, slot, lanes, place, value = 0, count = 0
+    cdef Py_ssize_t z, y, x, p, i, first, used, point, slot, lanes, place, value = 0, count = 0, most = 1
     cdef Py_ssize_t all_units = volume(units), size = volume(part) * width
     cdef Py_ssize_t row_of[MAX_UNITS]
     cdef Py_ssize_t places[MAX_UNITS]
@@ -206,18 +207,19 @@ cdef int add_element(CorrelationPlan plan, const Box *box, const Box *units, con
     cdef Box met = part[0], listed = part[0]
     listed.size = [0, 0, 0, 0]
     for z in range(reach[1].count):
-        clip_to_point(&reach[1], plan.paired[1], z, box.size[1], 1, part, &met)
+        clip_to_point(&reach[1], paired[1], z, box.size[1], 1, part, &met)
         for y in range(reach[2].count):
-            clip_to_point(&reach[2], plan.paired[2], y, box.size[2], 2, part, &met)
+            clip_to_point(&reach[2], paired[2], y, box.size[2], 2, part, &met)
             for x in range(reach[3].count):
-                clip_to_point(&reach[3], plan.paired[3], x, box.size[3], 3, part, &met)
+                clip_to_point(&reach[3], paired[3], x, box.size[3], 3, part, &met)
                 if not same_pixels(&met, &listed):
                     count = list_units(&met, part, units, width, row_of, places)
+                    most = rows_of_tiles(max(1, count))
                     listed = met
                 # Two pixels of a pair are its first and its last point.
                 point = z * (1 + (reach[1].count == 2))
-                point = point * (1 + 2 * plan.paired[2]) + y * (1 + (reach[2].count == 2))
-                point = point * (1 + 2 * plan.paired[3]) + x * (1 + (reach[3].count == 2))
+                point = point * (1 + 2 * paired[2]) + y * (1 + (reach[2].count == 2))
+                point = point * (1 + 2 * paired[3]) + x * (1 + (reach[3].count == 2))
                 values = &work[plan.values_offset + value * size]
                 products = &work[plan.products_offset + point * all_units * plan.channel_block]
                 end = &work[plan.products_offset + (point + 1) * all_units * plan.channel_block - 1]
@@ -228,7 +230,7 @@ cdef int add_element(CorrelationPlan plan, const Box *box, const Box *units, con
                     end = &packed[place + depth * lanes - 1]
                     first = 0
                     while first < count:
-                        used = min(<Py_ssize_t>TILE_ROWS, count - first)
+                        used = min(most, count - first)
                         for i in range(TILE_ROWS):
                             rows[i] = values + row_of[first + (i if i < used else 0)]
                         if count == all_units:
@@ -237,44 +239,44 @@ cdef int add_element(CorrelationPlan plan, const Box *box, const Box *units, con
                         else:
                             tile_to(lanes, depth, used, rows, &packed[place], products + p * plan.lanes,
                                     plan.channel_block, &places[first])
-                        first += TILE_ROWS
+                        first += used
                 value += 1
     return 0
 
 
-cdef int add_points(CorrelationPlan plan, const Box *box, const Box *units, real_t[::1] work,
+cdef int add_points(CorrelationPlan plan, const Py_ssize_t *paired, const Box *box, const Box *units, real_t[::1] work,
                     Py_ssize_t sums) except -1 nogil:
     # The sums of the box's pixels from the products of its units; returns whether they are to be trusted.
     cdef Py_ssize_t count = volume(units) * plan.channel_block
-    cdef Py_ssize_t ny = 1 + 2 * plan.paired[2], nx = 1 + 2 * plan.paired[3], width = plan.channel_block
+    cdef Py_ssize_t ny = 1 + 2 * paired[2], nx = 1 + 2 * paired[3], width = plan.channel_block
     cdef Py_ssize_t z, y, unit, pz, py, first, line
     cdef Py_ssize_t at[4]
     cdef real_t *products = &work[plan.products_offset]
     cdef real_t *pixel
-    cdef real_t *end = &work[plan.products_offset + count * (1 + 2 * plan.paired[1]) * ny * nx - 1]
+    cdef real_t *end = &work[plan.products_offset + count * (1 + 2 * paired[1]) * ny * nx - 1]
     cdef Box grid = units[0]
     cdef int axis
     cdef bint good = True, last
-    if plan.paired[1]:
+    if paired[1]:
         good &= add_rows(products, products + ny * nx * count, products + 2 * ny * nx * count, ny * nx * volume(units),
                          width)
-    if plan.paired[2]:
-        for z in range(1 + plan.paired[1]):
+    if paired[2]:
+        for z in range(1 + paired[1]):
             first = 2 * z * ny * nx * count
             good &= add_rows(products + first, products + first + nx * count, products + first + 2 * nx * count,
                              nx * volume(units), width)
     for axis in range(4):
         grid.start[axis] = at[axis] = 0
     for unit in range(volume(units)):
-        for pz in range(1 + plan.paired[1]):
-            z = at[1] * (1 + plan.paired[1]) + pz
-            for py in range(1 + plan.paired[2]):
-                y = at[2] * (1 + plan.paired[2]) + py
+        for pz in range(1 + paired[1]):
+            z = at[1] * (1 + paired[1]) + pz
+            for py in range(1 + paired[2]):
+                y = at[2] * (1 + paired[2]) + py
                 if z >= box.size[1] or y >= box.size[2]:
                     continue
                 first = (2 * pz * ny + 2 * py) * nx * count + unit * width
                 line = sums + ((at[0] * box.size[1] + z) * box.size[2] + y) * box.size[3] * width
-                if plan.paired[3]:
+                if paired[3]:
                     last = 2 * at[3] + 1 == box.size[3]
                     pixel = &work[line + 2 * at[3] * width]
                     end = &work[line + (2 * at[3] + 2 - last) * width - 1]
@@ -295,6 +297,7 @@ cdef int multiply_pairs(CorrelationPlan plan, Py_ssize_t phase, const Box *task,
     cdef Py_ssize_t c, depth, width, ez, ey, ex, i, lanes = plan.lanes
     cdef Py_ssize_t index[4]
     cdef Py_ssize_t slots[9]
+    cdef Py_ssize_t paired[4]
     cdef Reach reach[4]
     cdef Layout layout
     cdef Box box, units, part
@@ -302,14 +305,18 @@ cdef int multiply_pairs(CorrelationPlan plan, Py_ssize_t phase, const Box *task,
     if not phase_box(plan, phase, task, index, &box):
         return 1
     layout.in_place, layout.as_sums, layout.parts = plan.in_place, False, plan.parts
-    layout.packed, layout.values, layout.paired = plan.zeros, plan.values_offset, plan.paired
+    paired[0] = 0
+    paired[1] = plan.paired[1] and plan.element_z[plan.phase_z[index[1], 4], 0] > 1
+    paired[2] = plan.paired[2] and plan.element_y[plan.phase_y[index[2], 4], 0] > 1
+    paired[3] = plan.paired[3] and plan.element_x[plan.phase_x[index[3], 4], 0] > 1
+    layout.packed, layout.values, layout.paired = plan.zeros, plan.values_offset, paired
     units = box
     for axis in range(1, 4):
-        units.size[axis] = (box.size[axis] + plan.paired[axis]) // (1 + plan.paired[axis])
+        units.size[axis] = (box.size[axis] + paired[axis]) // (1 + paired[axis])
     part = units
     i = volume(&units) * plan.channel_block
     for axis in range(1, 4):
-        i *= 1 + 2 * plan.paired[axis]
+        i *= 1 + 2 * paired[axis]
     for c in range(plan.products_offset, plan.products_offset + i):
         work[c] = 0
     c = 0
@@ -317,17 +324,17 @@ cdef int multiply_pairs(CorrelationPlan plan, Py_ssize_t phase, const Box *task,
         depth = min(plan.pair_depth, plan.source_channels - c)
         width = (depth + 15) // 16 * 16
         for ez in range(plan.phase_z[index[1], 4], plan.phase_z[index[1], 5]):
-            reach[1] = reach_of(box.start[1], plan.source_step[1], plan.source_size[1], plan.paired[1],
-                                units.size[1], plan.element_z[ez, 0], plan.element_z[ez, 4])
-            narrow(&reach[1], plan.paired[1], 1, &units, &part)
+            reach[1] = reach_of(box.start[1], plan.source_step[1], plan.source_size[1], paired[1], units.size[1],
+                                plan.element_z[ez, 0], plan.element_z[ez, 4])
+            narrow(&reach[1], paired[1], 1, &units, &part)
             for ey in range(plan.phase_y[index[2], 4], plan.phase_y[index[2], 5]):
-                reach[2] = reach_of(box.start[2], plan.source_step[2], plan.source_size[2], plan.paired[2],
-                                    units.size[2], plan.element_y[ey, 0], plan.element_y[ey, 4])
-                narrow(&reach[2], plan.paired[2], 2, &units, &part)
+                reach[2] = reach_of(box.start[2], plan.source_step[2], plan.source_size[2], paired[2], units.size[2],
+                                    plan.element_y[ey, 0], plan.element_y[ey, 4])
+                narrow(&reach[2], paired[2], 2, &units, &part)
                 for ex in range(plan.phase_x[index[3], 4], plan.phase_x[index[3], 5]):
-                    reach[3] = reach_of(box.start[3], plan.source_step[3], plan.source_size[3], plan.paired[3],
+                    reach[3] = reach_of(box.start[3], plan.source_step[3], plan.source_size[3], paired[3],
                                         units.size[3], plan.element_x[ex, 0], plan.element_x[ex, 4])
-                    narrow(&reach[3], plan.paired[3], 3, &units, &part)
+                    narrow(&reach[3], paired[3], 3, &units, &part)
                     if reach[1].low == reach[1].high or reach[2].low == reach[2].high or reach[3].low == reach[3].high:
                         continue
                     for i in range(3):
@@ -335,7 +342,7 @@ cdef int multiply_pairs(CorrelationPlan plan, Py_ssize_t phase, const Box *task,
                         slots[3 + i] = plan.element_y[ey, 1 + i]
                         slots[6 + i] = plan.element_x[ex, 1 + i]
                     make_values(&layout, &part, reach, source, group * plan.source_channels + c, depth, width, work)
-                    add_element(plan, &box, &units, &part, reach, slots, depth, width, c, packed, group,
+                    add_element(plan, paired, &box, &units, &part, reach, slots, depth, width, c, packed, group,
                                 channel // lanes, (channels + lanes - 1) // lanes, work)
         c += plan.pair_depth
-    return add_points(plan, &box, &units, work, sums)
+    return add_points(plan, paired, &box, &units, work, sums)

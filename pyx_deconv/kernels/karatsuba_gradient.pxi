@@ -12,7 +12,7 @@
 
 
 cdef class PairGradientPlan(GradientPlan):
-    """How it is cut; filled by ``plan_weight_gradient.py``, which explains the fields."""
+    """How it is cut; filled by ``plan_pair_gradient.py``, which explains the fields."""
     cdef Py_ssize_t paired[4]
     cdef Py_ssize_t element_count[4]
     cdef Py_ssize_t elements, element_block, element_blocks
@@ -141,17 +141,19 @@ cdef int store_gradient(PairGradientPlan plan, int taps, const Py_ssize_t *tap, 
         run = 1
         while first + run < taps and tap[first + run] == tap[first] + run:
             run += 1
+        for t in range(first, first + run):
+            finite &= all_finite(&work[place[t]], coarse_count * plan.fine_block)
         for i in range(coarse_count // parts):
             k = (group * plan.coarse_channels + a) // parts + i
             k = (k * plan.fine_channels + b) // parts
             k = parts * (k * all_taps + tap[first])
             end = &partial[k + (fine_count // parts - 1) * parts * all_taps + parts * run - 1]
+            if run == all_taps and parts * (i + 1) < coarse_count:      # where the next channel's go
+                fetch_run(&partial[k + plan.fine_channels * run], fine_count * run)
             for t in range(run):
                 row = place[first + t] + parts * i * plan.fine_block
                 rows[t] = &work[row]
-                finite &= all_finite(rows[t], fine_count)
                 if parts == 2:  # conj(x) * g = (re*re + im*im) + i (re*im - im*re)
-                    finite &= all_finite(&work[row + plan.fine_block], fine_count)
                     for j in range(0, fine_count, 2):
                         partial[k + j * all_taps + 2 * t] = work[row + j] + work[row + plan.fine_block + j + 1]
                         partial[k + j * all_taps + 2 * t + 1] = work[row + j + 1] - work[row + plan.fine_block + j]

@@ -205,6 +205,134 @@ cdef int correlate_lines(CorrelationPlan plan, const Phases *phases, const Py_ss
     return 0
 
 
+cdef int list_stacks(CorrelationPlan plan, Py_ssize_t first_phase, Py_ssize_t phases, const Box *region,
+                     Py_ssize_t group, const real_t[::1] packed, real_t[::1] work, Py_ssize_t *counts,
+                     Py_ssize_t *starts, Py_ssize_t *weight_starts) except -1 nogil:
+    # As list_lines for a single channel, but taps that meet lines one below the other are stacks of up to four. Those
+    # of phase p begin at starts[p]: counts[4 * p + 3] of four taps first, then counts[4 * p + 2] of three ...
+    cdef Py_ssize_t step = plan.source_step[3], lines_step = plan.source_step[2]
+    cdef Py_ssize_t remainder = region.size[2] * region.size[3], plane = remainder * lines_step * step
+    cdef Py_ssize_t i, j, k, p, t, tz, ty, tx, shift, height, stacks, run, first, last
+    cdef Py_ssize_t place = 0, count = 0
+    cdef Py_ssize_t index[4]
+    cdef Py_ssize_t stack_first[MAX_SEGMENTS]   # its taps along y, from the first on, every lines_step-th
+    cdef Py_ssize_t stack_height[MAX_SEGMENTS]
+    cdef Py_ssize_t stack_step[MAX_SEGMENTS]
+    cdef Py_ssize_t *offsets = <Py_ssize_t *>&work[plan.values_offset]
+    cdef real_t *weights = &work[plan.products_offset]
+    cdef const real_t *end
+    for p in range(phases):
+        starts[p], weight_starts[p] = count, place
+        unravel(first_phase + p, plan.phase_count, index)
+        first, last = plan.phase_y[index[2], 2], plan.phase_y[index[2], 3]
+        stacks = 0
+        for ty in range(first, last):
+            # As far as the run goes that this tap begins.
+            for j in range(first, ty):
+                if plan.tap_y[j, 0] + lines_step == plan.tap_y[ty, 0]:
+                    break
+            else:
+                run, k = 1, ty
+                for j in range(ty + 1, last):
+                    if plan.tap_y[j, 0] == plan.tap_y[ty, 0] + run * lines_step:
+                        if run == 1:
+                            k = j
+                        run += 1
+                j = ty
+                i = (run + 3) // 4
+                while i > 0:
+                    stack_first[stacks], stack_height[stacks], stack_step[stacks] = j, (run + i - 1) // i, k - ty
+                    run -= stack_height[stacks]
+                    j += stack_height[stacks] * (k - ty)
+                    i -= 1
+                    stacks += 1
+        for height in range(4, 0, -1):
+            counts[4 * p + height - 1] = 0
+            for k in range(stacks):
+                if stack_height[k] != height:
+                    continue
+                shift = plan.tap_y[stack_first[k], 0] - plan.low[2]
+                for tz in range(plan.phase_z[index[1], 2], plan.phase_z[index[1], 3]):
+                    for tx in range(plan.phase_x[index[3], 2], plan.phase_x[index[3], 3]):
+                        i = plan.tap_x[tx, 0] - plan.low[3]
+                        i = ((plan.tap_z[tz, 0] - plan.low[1]) * plane
+                             + (shift % lines_step * step + i % step) * remainder
+                             + shift // lines_step * region.size[3] + i // step)
+                        end = &work[plan.values_offset + (count + 1) * (sizeof(Py_ssize_t) // sizeof(real_t)) - 1]
+                        end = &work[plan.products_offset + place + height - 1]
+                        offsets[count] = i
+                        for t in range(height):
+                            weights[place + t] = packed[group * plan.slots
+                                                        + slot_of(plan, tz, stack_first[k] + t * stack_step[k], tx)]
+                        place += height
+                        count += 1
+                        counts[4 * p + height - 1] += 1
+    return 0
+
+
+cdef inline int look_up_stacks(const real_t[::1] work, Py_ssize_t origin, const Py_ssize_t *offsets,
+                               const Py_ssize_t *counts, Py_ssize_t phases, Py_ssize_t pitch, Py_ssize_t height,
+                               Py_ssize_t width) except -1 nogil:
+    # For a build with bounds checks: what the lines of a phase along y meet.
+    cdef Py_ssize_t i, k = 0, p, taps
+    cdef const real_t *end
+    for p in range(phases if c_bounds_checked else 0):
+        for taps in range(4, 0, -1):
+            for i in range(counts[4 * p + taps - 1]):
+                end = &work[origin + offsets[k]]
+                end = &work[origin + offsets[k] + (height + taps - 2) * pitch + width - 1]
+                k += 1
+    return 0
+
+
+cdef int sum_stacks(CorrelationPlan plan, const Phases *phases, const Py_ssize_t *counts, const Py_ssize_t *starts,
+                    const Py_ssize_t *weight_starts, const Box *task, const Box *region, Py_ssize_t origin,
+                    Py_ssize_t group, const real_t[::1] bias, stored_t[:, :, :, :, :, :] target,
+                    real_t[::1] work) except -1 nogil:
+    # The lines of the target, of all phases along x at a time, from the packed source to where they are stored.
+    cdef Py_ssize_t plane = plan.source_step[2] * plan.source_step[3] * region.size[2] * region.size[3]
+    cdef Py_ssize_t n, z, i, k, p, phase_z, phase_y, height, width = 0, line_step
+    cdef Py_ssize_t y, target_z, block, first, line, lines
+    # What is streamed is assembled first, eight lines at a time.
+    cdef Py_ssize_t most = 8 if plan.streams else task.size[2], room = plan.zeros // 8
+    cdef const Py_ssize_t *offsets = <const Py_ssize_t *>&work[plan.values_offset]
+    cdef stored_t *pixel
+    cdef const stored_t *last
+    cdef const real_t *end
+    for p in range(phases.count):
+        width += phases.width[p]
+    line_step = target.strides[3] // <Py_ssize_t>sizeof(stored_t) * plan.target_step[2]
+    for i in range(task.size[0] * task.size[1] * phases.lines):
+        n, z, p = i // (task.size[1] * phases.lines), i // phases.lines % task.size[1], i % phases.lines
+        phase_z = (phases.first_line + p) // plan.phase_count[2]
+        phase_y = (phases.first_line + p) % plan.phase_count[2]
+        height = min(task.size[2], plan.phase_y[phase_y, 1] - task.start[2])
+        if task.start[1] + z >= plan.phase_z[phase_z, 1] or height <= 0 or width <= 0:
+            continue
+        p *= phases.count
+        target_z = plan.phase_z[phase_z, 0] + (task.start[1] + z) * plan.target_step[1]
+        y = plan.phase_y[phase_y, 0] + task.start[2] * plan.target_step[2]
+        pixel = &target[task.start[0] + n, group, target_z, y, phases.first[0], 0]
+        last = &target[task.start[0] + n, group, target_z, y + (height - 1) * plan.target_step[2],
+                       phases.first[0] + width - 1, 0]
+        k = origin + (n * region.size[1] + z * plan.source_step[1]) * plane
+        look_up_stacks(work, k, offsets + starts[p], counts + 4 * p, phases.count, region.size[3], height,
+                       whole_vectors(phases.width[0], sizeof(real_t)))
+        end = &work[plan.products_offset + plan.slots - 1]
+        for block in range((height + most - 1) // most):
+            first = block * most
+            lines = min(most, height - first)
+            if stored_t is real_t:
+                add_stacks(phases.count, counts + 4 * p, &work[k + first * region.size[3]], region.size[3],
+                           offsets + starts[p], &work[plan.products_offset + weight_starts[p]], lines, width,
+                           bias[group], &work[0] if plan.streams else pixel, room if plan.streams else line_step)
+            if plan.streams:
+                end = &work[(lines - 1) * room + width - 1]
+                for line in range(lines):
+                    stream(&work[line * room], width * <Py_ssize_t>sizeof(stored_t), pixel + (first + line) * line_step)
+    return 0
+
+
 cdef inline int look_up_lines(const real_t[::1] work, Py_ssize_t origin, const Py_ssize_t *offsets, Py_ssize_t count,
                               Py_ssize_t width) except -1 nogil:
     # For a build with bounds checks: the lines of a sum.
@@ -225,6 +353,8 @@ cdef int lines_task(CorrelationPlan plan, Py_ssize_t task, const stored_t[:, :, 
     cdef Py_ssize_t c, k, depth, axis
     cdef Py_ssize_t index[4]
     cdef Py_ssize_t starts[MAX_PHASES + 1]
+    cdef Py_ssize_t weight_starts[MAX_PHASES]
+    cdef Py_ssize_t counts[4 * MAX_PHASES]
     cdef Phases phases
     cdef Box box, region
     unravel(rest // (maps * plan.groups) * maps + rest % maps, plan.blocks, index)
@@ -235,6 +365,13 @@ cdef int lines_task(CorrelationPlan plan, Py_ssize_t task, const stored_t[:, :, 
         region.size[axis] = (box.size[axis] - 1) * plan.source_step[axis] + plan.high[axis] - plan.low[axis] + 1
     for axis in range(2, 4):    # of each remainder
         region.size[axis] = box.size[axis] + (plan.high[axis] - plan.low[axis]) // plan.source_step[axis]
+    if plan.direct:
+        k = plan.zeros + whole_lines(&region, plan.source_step[3], sizeof(real_t))
+        pack_lines(source, &region, plan.source_step[2], plan.source_step[3], group, 1, work[k:])
+        list_stacks(plan, first_phase, phases.lines * phases.count, &region, group, packed, work, counts, starts,
+                    weight_starts)
+        sum_stacks(plan, &phases, counts, starts, weight_starts, &box, &region, k, group, bias, target, work)
+        return 0
     for k in range((plan.source_channels + plan.depth_block - 1) // plan.depth_block):
         c = k * plan.depth_block
         depth = min(plan.depth_block, plan.source_channels - c)

@@ -134,6 +134,104 @@ static __attribute__((noinline)) void NAME(add_lines)(
         NAME(add_line_rows)(1, 8, count, lines, offsets, weights, weights_step, width, add, sums, sums_step);
 }
 
+/* lines and phases are constants. */
+static inline __attribute__((always_inline)) void NAME(add_stack)(int lines, int taps, const REAL *plane,
+                                                                  ptrdiff_t pitch, const REAL *weights,
+                                                                  NAME(channels_whole) *sum)
+{
+    NAME(channels_whole) each[4];
+#pragma GCC unroll 4
+    for (int t = 0; t < taps; t++)
+        each[t] = weights[t] - (NAME(channels_whole)){0};
+    NAME(add_row_whole)(lines, taps, 1, 0, plane, pitch, each, sum);
+}
+
+static inline __attribute__((always_inline)) void NAME(add_stacks_of)(
+    int lines, int phases, const ptrdiff_t *counts, const REAL *planes, ptrdiff_t pitch, const ptrdiff_t *offsets,
+    const REAL *weights, ptrdiff_t height, ptrdiff_t width, REAL shift, REAL *target, ptrdiff_t target_step)
+{
+    enum { LANES = VECTOR_BYTES / sizeof(REAL) };
+    for (ptrdiff_t next_line = 0; next_line < height; next_line += lines) {
+        const ptrdiff_t line = next_line + lines <= height ? next_line : height - lines;
+        for (ptrdiff_t next = 0; next < width; next += LANES * phases) {
+            ptrdiff_t x = next / phases, count = LANES * phases;
+            if (next + count > width) {
+                x = width < count ? 0 : (width - count + phases - 1) / phases;
+                count = width - x * phases;
+            }
+            const REAL *const source = planes + line * pitch + x;
+            const ptrdiff_t *offset = offsets;
+            const REAL *weight = weights;
+            NAME(channels_whole) sum[2][8];
+#pragma GCC unroll 2
+            for (int p = 0; p < phases; p++) {
+#pragma GCC unroll 8
+                for (int l = 0; l < lines; l++)
+                    sum[p][l] = (NAME(channels_whole)){0};
+                for (const ptrdiff_t *last = offset + counts[4 * p + 3]; offset < last; offset++, weight += 4)
+                    NAME(add_stack)(lines, 4, source + *offset, pitch, weight, sum[p]);
+                for (const ptrdiff_t *last = offset + counts[4 * p + 2]; offset < last; offset++, weight += 3)
+                    NAME(add_stack)(lines, 3, source + *offset, pitch, weight, sum[p]);
+                for (const ptrdiff_t *last = offset + counts[4 * p + 1]; offset < last; offset++, weight += 2)
+                    NAME(add_stack)(lines, 2, source + *offset, pitch, weight, sum[p]);
+                for (const ptrdiff_t *last = offset + counts[4 * p]; offset < last; offset++, weight += 1)
+                    NAME(add_stack)(lines, 1, source + *offset, pitch, weight, sum[p]);
+            }
+            REAL *to = target + line * target_step + x * phases;
+#pragma GCC unroll 8
+            for (int l = 0; l < lines; l++, to += target_step) {
+                NAME(channels_whole) first = sum[0][l] + shift, second = first;
+                if (phases == 2) {
+                    second = sum[1][l] + shift;
+                    const NAME(channels_whole) low = SHUFFLE(first, second, LOW_LANES);
+                    second = SHUFFLE(first, second, HIGH_LANES);
+                    first = low;
+                }
+                if (count == LANES * phases) {
+                    *(NAME(any_channels_whole) *)to = first;
+                    if (phases == 2)
+                        *(NAME(any_channels_whole) *)(to + LANES) = second;
+                } else {
+                    REAL all[2 * LANES];
+                    *(NAME(any_channels_whole) *)all = first;
+                    *(NAME(any_channels_whole) *)(all + LANES) = second;
+                    for (ptrdiff_t i = 0; i < count; i++)
+                        to[i] = all[i];
+                }
+            }
+        }
+    }
+}
+
+static __attribute__((noinline)) void NAME(add_stacks)(ptrdiff_t phases, const ptrdiff_t *counts, const REAL *planes,
+                                                       ptrdiff_t pitch, const ptrdiff_t *offsets, const REAL *weights,
+                                                       ptrdiff_t height, ptrdiff_t width, REAL shift, REAL *target,
+                                                       ptrdiff_t target_step)
+{
+    enum { LANES = VECTOR_BYTES / sizeof(REAL) };
+    const ptrdiff_t block = LANES * phases, blocks = width / block;
+    if (height == 1 && blocks > 1 && !(counts[1] | counts[2] | counts[3])) {
+        /* A single line: its vectors are as good as lines. */
+        NAME(add_stacks)(phases, counts, planes, LANES, offsets, weights, blocks, block, shift, target, block);
+        planes += blocks * LANES, target += blocks * block, width -= blocks * block;
+    }
+#define ADD_STACKS(LINES, PHASES)                                                                                      \
+    NAME(add_stacks_of)(LINES, PHASES, counts, planes, pitch, offsets, weights, height, width, shift, target,          \
+                        target_step)
+    if (phases == 1) {
+        if (height >= 8)
+            ADD_STACKS(8, 1);
+        else if (height >= 4)
+            ADD_STACKS(4, 1);
+        else
+            ADD_STACKS(1, 1);
+    } else if (height >= 4)
+        ADD_STACKS(4, 2);
+    else
+        ADD_STACKS(1, 2);
+#undef ADD_STACKS
+}
+
 /* Functions of their own, so that what the compiler makes of them stays out of the loops that call them. */
 static __attribute__((noinline)) void NAME(join)(
     ptrdiff_t count, const REAL *sums, ptrdiff_t sums_step, ptrdiff_t width, REAL shift, REAL *restrict target,
@@ -143,40 +241,89 @@ static __attribute__((noinline)) void NAME(join)(
         NAME(interleave)(count, sums + i * pitch, sums_step, width, shift, target + i * target_step);
 }
 
-/* The last ones overlap those before them. */
-static inline __attribute__((always_inline)) void NAME(separate_pairs)(const REAL *source, ptrdiff_t width, REAL *even,
-                                                                       REAL *odd)
+/* Lines of whole vectors, with zeros from the last pixel of one to the first of the next. count is a constant, 1 or 2;
+ * the last pixels overlap those before them; the first rest remainders have one pixel more. */
+static inline __attribute__((always_inline)) void NAME(separate_vectors)(
+    int count, ptrdiff_t lines_step, const REAL *source, ptrdiff_t first_line, ptrdiff_t last_line,
+    ptrdiff_t source_step, ptrdiff_t size, ptrdiff_t rest, ptrdiff_t width, REAL *restrict row, ptrdiff_t plane)
 {
     enum { LANES = VECTOR_BYTES / sizeof(REAL) };
-    if (width >= LANES) {
-        for (ptrdiff_t next = 0; next < width; next += LANES) {
-            const ptrdiff_t x = next + LANES <= width ? next : width - LANES;
-            const NAME(lanes) low = *(const NAME(any_lanes) *)(source + 2 * x);
-            const NAME(lanes) high = *(const NAME(any_lanes) *)(source + 2 * x + LANES);
-            *(NAME(any_lanes) *)(even + x) = SHUFFLE(low, high, EVEN_LANES);
-            *(NAME(any_lanes) *)(odd + x) = SHUFFLE(low, high, ODD_LANES);
-        }
-        return;
-    }
-    for (ptrdiff_t next = 0; next < width; next += 4) {
-        const ptrdiff_t x = next + 4 <= width ? next : width - 4;
-        const NAME(four) low = *(const NAME(four) *)(source + 2 * x), high = *(const NAME(four) *)(source + 2 * x + 4);
-        *(NAME(four) *)(even + x) = SHUFFLE(low, high, 0, 2, 4, 6);
-        *(NAME(four) *)(odd + x) = SHUFFLE(low, high, 1, 3, 5, 7);
+    ptrdiff_t remainder = first_line % lines_step;
+    for (ptrdiff_t y = first_line; y < last_line; y++, source += source_step) {
+        REAL *const line = row + remainder * count * plane;
+        if (++remainder == lines_step)
+            remainder = 0, row += width;
+        for (ptrdiff_t x = size / LANES * LANES; x < width; x += LANES)
+            for (int i = 0; i < count; i++)
+                *(NAME(any_lanes) *)(line + i * plane + x) = (NAME(any_lanes)){0};
+        if (size >= LANES)
+            for (ptrdiff_t next = 0; next < size; next += LANES) {
+                const ptrdiff_t x = next + LANES <= size ? next : size - LANES;
+                const REAL *const pixel = source + x * count;
+                const NAME(lanes) low = *(const NAME(any_lanes) *)pixel;
+                /* The lines that come later, or those of the next map: as far ahead as memory is slow. */
+                __builtin_prefetch(pixel + 8192 / sizeof(REAL));
+                if (count == 1) {
+                    *(NAME(any_lanes) *)(line + x) = low;
+                } else {
+                    const NAME(lanes) high = *(const NAME(any_lanes) *)(pixel + LANES);
+                    __builtin_prefetch(pixel + LANES + 8192 / sizeof(REAL));
+                    *(NAME(any_lanes) *)(line + x) = SHUFFLE(low, high, EVEN_LANES);
+                    *(NAME(any_lanes) *)(line + plane + x) = SHUFFLE(low, high, ODD_LANES);
+                }
+            }
+        else
+            for (ptrdiff_t next = 0; next < size; next += 4) {
+                const ptrdiff_t x = next + 4 <= size ? next : size - 4;
+                const NAME(four) low = *(const NAME(four) *)(source + x * count);
+                __builtin_prefetch(source + x * count + 8192 / sizeof(REAL));
+                if (count == 1) {
+                    *(NAME(four) *)(line + x) = low;
+                } else {
+                    const NAME(four) high = *(const NAME(four) *)(source + x * count + 4);
+                    *(NAME(four) *)(line + x) = SHUFFLE(low, high, 0, 2, 4, 6);
+                    *(NAME(four) *)(line + plane + x) = SHUFFLE(low, high, 1, 3, 5, 7);
+                }
+            }
+        for (ptrdiff_t i = 0; i < rest; i++)
+            line[i * plane + size] = source[size * count + i];
     }
 }
 
 static __attribute__((noinline)) void NAME(separate)(
-    ptrdiff_t count, const REAL *source, ptrdiff_t height, ptrdiff_t source_step, ptrdiff_t start,
-    const ptrdiff_t *first, const ptrdiff_t *last, ptrdiff_t left, ptrdiff_t right, ptrdiff_t width,
-    REAL *restrict lines, ptrdiff_t line_step)
+    ptrdiff_t count, ptrdiff_t lines_step, const REAL *source, ptrdiff_t first_line, ptrdiff_t last_line,
+    ptrdiff_t source_step, ptrdiff_t start, const ptrdiff_t *first, const ptrdiff_t *last, ptrdiff_t left,
+    ptrdiff_t right, ptrdiff_t width, REAL *restrict planes, ptrdiff_t plane)
 {
-    for (ptrdiff_t y = 0; y < height; y++, source += source_step, lines += width) {
+    enum { LANES = VECTOR_BYTES / sizeof(REAL) };
+    int whole = width % LANES == 0 && right - left >= 4 && left <= LANES;
+    for (ptrdiff_t i = 0; i < count; i++)
+        whole = whole && first[i] == left;
+    if (whole && count <= 2) {
+        REAL *const row = planes + first_line / lines_step * width + left;
         const REAL *const pixel = source + start + left * count;
-        /* Zeros first, in vectors that reach under the numbers. */
+        if (count == 1)
+            NAME(separate_vectors)(1, lines_step, pixel, first_line, last_line, source_step, right - left,
+                                   last[0] - right, width, row, plane);
+        else
+            NAME(separate_vectors)(2, lines_step, pixel, first_line, last_line, source_step, right - left,
+                                   last[0] - right, width, row, plane);
+        return;
+    }
+    ptrdiff_t remainder = first_line % lines_step;
+    REAL *row = planes + first_line / lines_step * width;
+    for (ptrdiff_t y = first_line; y < last_line; y++, source += source_step) {
+        REAL *const lines = row + remainder * count * plane;
+        const REAL *const pixel = source + start + left * count;
+        if (++remainder == lines_step)
+            remainder = 0, row += width;
         for (ptrdiff_t i = 0; i < count; i++) {
-            REAL *const line = lines + i * line_step;
-            if (width >= 4 && first[i] <= 4 && width - last[i] <= 4) {
+            REAL *const line = lines + i * plane;
+            if (whole)
+                for (ptrdiff_t x = left + (right - left) / LANES * LANES; x < left + width; x += LANES)
+                    *(NAME(any_lanes) *)(line + x) = (NAME(any_lanes)){0};
+            else if (width >= 4 && first[i] <= 4 && width - last[i] <= 4) {
+                /* In vectors that reach under the numbers. */
                 if (first[i] > 0)
                     *(NAME(four) *)line = (NAME(four)){0};
                 if (last[i] < width)
@@ -192,96 +339,37 @@ static __attribute__((noinline)) void NAME(separate)(
     case COUNT:                                                                                                        \
         for (ptrdiff_t x = 0; x < right - left; x++)                                                                   \
             for (int i = 0; i < COUNT; i++)                                                                            \
-                lines[i * line_step + left + x] = pixel[x * COUNT + i];                                                \
+                lines[i * plane + left + x] = pixel[x * COUNT + i];                                                    \
         break;
-        if (count == 2 && right - left >= 4)
-            NAME(separate_pairs)(pixel, right - left, lines + left, lines + line_step + left);
-        else
-            switch (count) { /* constants, so that the compiler makes shuffles of them */
-                SEPARATE(1)
-                SEPARATE(2)
-                SEPARATE(3)
-                SEPARATE(4)
-                SEPARATE(8)
-            default:
-                for (ptrdiff_t i = 0; i < count; i++)
-                    for (ptrdiff_t x = 0; x < right - left; x++)
-                        lines[i * line_step + left + x] = pixel[x * count + i];
-            }
+        switch (count) { /* constants, so that the compiler makes shuffles of them */
+            SEPARATE(1)
+            SEPARATE(2)
+            SEPARATE(3)
+            SEPARATE(4)
+            SEPARATE(8)
+        default:
+            for (ptrdiff_t i = 0; i < count; i++)
+                for (ptrdiff_t x = 0; x < right - left; x++)
+                    lines[i * plane + left + x] = pixel[x * count + i];
+        }
 #undef SEPARATE
         /* What is in the source beside those: at most one pixel at either end. */
         for (ptrdiff_t i = 0; i < count; i++) {
             if (first[i] < left && first[i] < last[i])
-                lines[i * line_step + first[i]] = source[start + first[i] * count + i];
+                lines[i * plane + first[i]] = source[start + first[i] * count + i];
             if (last[i] > right && first[i] < last[i])
-                lines[i * line_step + last[i] - 1] = source[start + (last[i] - 1) * count + i];
+                lines[i * plane + last[i] - 1] = source[start + (last[i] - 1) * count + i];
         }
     }
 }
 
-/* Some pixels and as many channels as a vector holds. The next ones lie too far apart for the processor to guess. */
-#define ADD_PIXELS(NAME, PIXELS, VECTOR, UNALIGNED)                                                                    \
-    static inline __attribute__((always_inline)) void NAME(                                                            \
-        ptrdiff_t count, const REAL *const *pixels, ptrdiff_t first, ptrdiff_t pixel_step, const REAL *const *weights, \
-        ptrdiff_t c, VECTOR shift, REAL *target, ptrdiff_t target_step)                                                \
-    {                                                                                                                  \
-        VECTOR sum[PIXELS] = {{0}};                                                                                    \
-        for (ptrdiff_t i = 0; i < count; i++) {                                                                        \
-            const VECTOR weight = *(const UNALIGNED *)(weights[i] + c);                                                \
-            const REAL *pixel = pixels[i] + first + c;                                                                 \
-            _Pragma("GCC unroll 8") for (int p = 0; p < PIXELS; p++)                                                   \
-            {                                                                                                          \
-                __builtin_prefetch(pixel + (p + PIXELS) * pixel_step);                                                 \
-                sum[p] += weight * *(const UNALIGNED *)(pixel + p * pixel_step);                                       \
-            }                                                                                                          \
-        }                                                                                                              \
-        _Pragma("GCC unroll 8") for (int p = 0; p < PIXELS; p++)                                                       \
-        {                                                                                                              \
-            *(UNALIGNED *)(target + p * target_step + c) = sum[p] + shift;                                             \
-            __builtin_prefetch(target + (p + PIXELS) * target_step + c, 1);                                            \
-        }                                                                                                              \
-    }
-
-/* All the pixels; the last vector of channels begins where it ends with them, and computes some of them again. */
-#define ADD_GROUPS(NAME, PIXELS8, PIXELS4, PIXELS1, VECTOR, UNALIGNED)                                                 \
-    static void NAME(ptrdiff_t count, const REAL *const *pixels, ptrdiff_t pixel_step, const REAL *const *weights,     \
-                     ptrdiff_t width, ptrdiff_t channels, const REAL *bias, REAL *target, ptrdiff_t target_step)       \
-    {                                                                                                                  \
-        const ptrdiff_t lanes = sizeof(VECTOR) / sizeof(REAL);                                                         \
-        for (ptrdiff_t p = 0; p < width;) {                                                                            \
-            const ptrdiff_t used = width - p >= 8 ? 8 : width - p >= 4 ? 4 : 1;                                        \
-            for (ptrdiff_t first = 0; first < channels; first += lanes) {                                              \
-                const ptrdiff_t c = first + lanes <= channels ? first : channels - lanes;                              \
-                const VECTOR shift = *(const UNALIGNED *)(bias + c);                                                   \
-                REAL *pixel = target + p * target_step;                                                                \
-                if (used == 8)                                                                                         \
-                    PIXELS8(count, pixels, p * pixel_step, pixel_step, weights, c, shift, pixel, target_step);         \
-                else if (used == 4)                                                                                    \
-                    PIXELS4(count, pixels, p * pixel_step, pixel_step, weights, c, shift, pixel, target_step);         \
-                else                                                                                                   \
-                    PIXELS1(count, pixels, p * pixel_step, pixel_step, weights, c, shift, pixel, target_step);         \
-            }                                                                                                          \
-            p += used;                                                                                                 \
-        }                                                                                                              \
-    }
-
-ADD_PIXELS(NAME(add_pixels_8), 8, NAME(lanes), NAME(any_lanes))
-ADD_PIXELS(NAME(add_pixels_4), 4, NAME(lanes), NAME(any_lanes))
-ADD_PIXELS(NAME(add_pixels_1), 1, NAME(lanes), NAME(any_lanes))
-ADD_PIXELS(NAME(add_half_pixels_8), 8, NAME(half_lanes), NAME(any_half_lanes))
-ADD_PIXELS(NAME(add_half_pixels_4), 4, NAME(half_lanes), NAME(any_half_lanes))
-ADD_PIXELS(NAME(add_half_pixels_1), 1, NAME(half_lanes), NAME(any_half_lanes))
-ADD_GROUPS(NAME(add_whole_groups), NAME(add_pixels_8), NAME(add_pixels_4), NAME(add_pixels_1), NAME(lanes),
-           NAME(any_lanes))
-ADD_GROUPS(NAME(add_half_groups), NAME(add_half_pixels_8), NAME(add_half_pixels_4), NAME(add_half_pixels_1),
-           NAME(half_lanes), NAME(any_half_lanes))
-
-static inline void NAME(add_groups)(ptrdiff_t count, const REAL *const *pixels, ptrdiff_t pixel_step,
-                                    const REAL *const *weights, ptrdiff_t width, ptrdiff_t channels, const REAL *bias,
-                                    REAL *target, ptrdiff_t target_step)
+static inline void NAME(add_groups)(const ptrdiff_t *counts, const REAL *const *rows, ptrdiff_t step,
+                                    ptrdiff_t pixel_step, const REAL *const *weights, ptrdiff_t weights_step,
+                                    ptrdiff_t width, ptrdiff_t channels, const REAL *bias, REAL *target,
+                                    ptrdiff_t target_step)
 {
-    (channels * sizeof(REAL) < VECTOR_BYTES ? NAME(add_half_groups) : NAME(add_whole_groups))(
-        count, pixels, pixel_step, weights, width, channels, bias, target, target_step);
+    (channels * sizeof(REAL) < VECTOR_BYTES ? NAME(add_groups_half) : NAME(add_groups_whole))(
+        counts, rows, step, pixel_step, weights, weights_step, width, channels, bias, target, target_step);
 }
 
 /* taps is a constant, so that the sums stay in registers. */
@@ -347,8 +435,6 @@ static inline void NAME(dot_groups)(ptrdiff_t taps, const ptrdiff_t *offsets, co
         taps, offsets, places, x, x_step, y, y_step, width, channels, sums);
 }
 
-#undef ADD_PIXELS
-#undef ADD_GROUPS
 #undef DOT_PIXELS
 #undef DOT_GROUPS
 #undef DOT_SOME

@@ -7,7 +7,7 @@
 
 
 cdef class LinesGradientPlan(GradientPlan):
-    """How it is cut; filled by ``plan_weight_gradient.py``, which explains the fields."""
+    """How it is cut; filled by ``plan_lines_gradient.py``, which explains the fields."""
     cdef Py_ssize_t dilation[4]
     cdef Py_ssize_t begin[4]           # padding: tap t of pixel i meets i * stride + t * dilation - begin
     cdef Py_ssize_t tap_block[4]       # taps of a task
@@ -24,7 +24,7 @@ cdef class LinesGradientPlan(GradientPlan):
 
 
 cdef int add_products_of_lines(LinesGradientPlan plan, const Box *box, const Box *region, const Box *lines,
-                               Py_ssize_t coarse_count, Py_ssize_t fine_count, Py_ssize_t taps,
+                               Py_ssize_t fine_offset, Py_ssize_t coarse_count, Py_ssize_t fine_count, Py_ssize_t taps,
                                const Py_ssize_t *offsets, real_t[::1] work) except -1 nogil:
     # The vectors of sums += those of this block: plane by plane, for each pair of channels.
     cdef Py_ssize_t lanes = whole_vectors(1, sizeof(real_t)), width = lines.size[3]
@@ -37,7 +37,7 @@ cdef int add_products_of_lines(LinesGradientPlan plan, const Box *box, const Box
             for a in range(coarse_count):
                 x = plan.coarse_offset + ((a * box.size[0] + n) * box.size[1] + z) * coarse_plane
                 for b in range(fine_count):
-                    y = plan.fine_offset + fine_plane * (
+                    y = fine_offset + fine_plane * (
                         (b * box.size[0] + n) * region.size[1] + z * plan.stride[1])
                     sums = plan.sums_offset + (a * fine_count + b) * taps * lanes
                     end = &work[sums + taps * lanes - 1]
@@ -56,6 +56,7 @@ cdef int lines_gradient_task(LinesGradientPlan plan, Py_ssize_t task, const stor
     cdef Py_ssize_t lanes = whole_vectors(1, sizeof(real_t)), all_taps = volume_of(plan.kernel), parts = plan.parts
     cdef Py_ssize_t coarse_count = share.coarse_count, fine_count = share.fine_count, taps_of_a_task
     cdef Py_ssize_t block, tap, i, j, k, z, y, x, row, column, shift_y, shift_x, width = 0, height = 0
+    cdef Py_ssize_t first_x, fine_offset
     cdef Py_ssize_t index[4]
     cdef Py_ssize_t reach[4]
     cdef Py_ssize_t offsets[MAX_TAPS]
@@ -83,8 +84,13 @@ cdef int lines_gradient_task(LinesGradientPlan plan, Py_ssize_t task, const stor
             meets = meets and region.start[axis] < plan.fine_size[axis] and region.start[axis] + region.size[axis] > 0
         if not meets:
             continue
-        for axis in range(2, 4):    # of each remainder
-            region.size[axis] = box.size[axis] + reach[axis] // plan.stride[axis]
+        # A pixel of each remainder along x in turn.
+        first_x = region.start[3] % plan.stride[3]
+        first_x += plan.stride[3] if first_x < 0 else 0
+        region.start[3] -= first_x
+        region.size[2] = box.size[2] + reach[2] // plan.stride[2]
+        region.size[3] = box.size[3] + (first_x + reach[3]) // plan.stride[3]
+        fine_offset = plan.fine_offset + whole_lines(&region, plan.stride[3], sizeof(real_t))
         lines.size[3] = region.size[3]
         if region.size[2] != height or region.size[3] != width:
             height, width = region.size[2], region.size[3]
@@ -95,7 +101,7 @@ cdef int lines_gradient_task(LinesGradientPlan plan, Py_ssize_t task, const stor
                     row = (z * plan.dilation[1] * plan.stride[2] + shift_y % plan.stride[2]) * plan.stride[3]
                     column = shift_y // plan.stride[2] * width
                     for x in range(taps.size[3]):
-                        shift_x = x * plan.dilation[3]
+                        shift_x = first_x + x * plan.dilation[3]
                         offsets[tap] = ((row + shift_x % plan.stride[3]) * height * width
                                         + column + shift_x // plan.stride[3])
                         tap += 1
@@ -105,8 +111,9 @@ cdef int lines_gradient_task(LinesGradientPlan plan, Py_ssize_t task, const stor
             for i in range(coarse_count * box.size[0] * box.size[1] * box.size[2]):
                 zero(&work[plan.coarse_offset + i * width + box.size[3]], width - box.size[3])
         pack_lines(fine, &region, plan.stride[2], plan.stride[3], share.group * plan.fine_channels + share.b,
-                   fine_count, work[plan.fine_offset:])
-        add_products_of_lines(plan, &box, &region, &lines, coarse_count, fine_count, taps_of_a_task, offsets, work)
+                   fine_count, work[fine_offset:])
+        add_products_of_lines(plan, &box, &region, &lines, fine_offset, coarse_count, fine_count, taps_of_a_task,
+                              offsets, work)
     for tap in range(k):
         sums[tap] = sum_lanes(&sums[tap * lanes])
     finite = all_finite(sums, k)

@@ -46,9 +46,9 @@ cdef int pack_channels(CorrelationPlan plan, Py_ssize_t group, Py_ssize_t m, Py_
 
 cdef int pack_fan(CorrelationPlan plan, Py_ssize_t group, Py_ssize_t m, Py_ssize_t c, Py_ssize_t lanes,
                   const stored_t[:, :, :, :, :, :, :] weight, real_t *target, Py_ssize_t step) except -1 nogil:
-    # The same where a lane is a target channel and a phase.
-    cdef Py_ssize_t channels = plan.target_channels // plan.fan
-    cdef Py_ssize_t used = min(lanes, plan.target_channels - m), slots = plan.fan_taps.shape[0]
+    # The same where a lane is a target channel and a phase, or a tap.
+    cdef Py_ssize_t slots = plan.fan_taps.shape[0], fan = plan.fan_taps.shape[1], channels = weight.shape[1]
+    cdef Py_ssize_t used = min(lanes, channels * fan - m)
     cdef Py_ssize_t channel_step = weight.strides[1] // <Py_ssize_t>sizeof(stored_t)
     cdef Py_ssize_t lane, slot, channel, phase, tap, place
     cdef Py_ssize_t rows = weight.shape[4], columns = weight.shape[5]
@@ -60,7 +60,7 @@ cdef int pack_fan(CorrelationPlan plan, Py_ssize_t group, Py_ssize_t m, Py_ssize
         if plan.channels_last:
             phase, channel = m // channels, m % channels
         else:
-            channel, phase = m // plan.fan, m % plan.fan
+            channel, phase = m // fan, m % fan
         for lane in range(used):
             tap = plan.fan_taps[slot, phase]
             if contiguous:
@@ -75,11 +75,11 @@ cdef int pack_fan(CorrelationPlan plan, Py_ssize_t group, Py_ssize_t m, Py_ssize
                     phase += 1
             else:
                 phase += 1
-                if phase == plan.fan:
+                if phase == fan:
                     phase = 0
                     channel += 1
-    for slot in range(slots if m + lanes > plan.target_channels else 0):
-        for lane in range(plan.target_channels - m, lanes):
+    for slot in range(slots if m + lanes > channels * fan else 0):
+        for lane in range(channels * fan - m, lanes):
             target[plan.tap_slots[plan.fan_taps[slot, 0]] * step + lane] = 0
     return 0
 
@@ -128,7 +128,7 @@ cdef int pack_panel(CorrelationPlan plan, Py_ssize_t index, const stored_t[:, :,
         slots = target
         slot_step = step
     for c in range(channels):
-        if plan.fan > 1:
+        if plan.fan_taps.shape[1] > 1:
             pack_fan(plan, group, panel * plan.lanes, first + c, lanes, weight, slots + c * lanes, slot_step)
         else:
             pack_channels(plan, group, panel * plan.lanes, first + c, lanes, weight, conjugate, slots + c * lanes,

@@ -24,4 +24,7 @@
 #undef REAL
 #undef NAME
 
+#define padded_lines(source, ...) TYPED(padded_lines, source)(source, __VA_ARGS__)
+#define rows_of_tap(base, ...) TYPED(rows_of_tap, base)(base, __VA_ARGS__)
+
 #endif

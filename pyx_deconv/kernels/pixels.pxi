@@ -67,6 +67,12 @@ cdef inline void scale(Box *box, int axis, Py_ssize_t step, Py_ssize_t low, Py_s
     clip(box, axis, 0, size)
 
 
+cdef inline Py_ssize_t rows_of_tiles(Py_ssize_t rows) noexcept nogil:
+    # Of each of as few tiles as hold so many: the last one has about as many.
+    cdef Py_ssize_t tiles = (rows + TILE_ROWS - 1) // TILE_ROWS
+    return (rows + tiles - 1) // tiles
+
+
 cdef inline bint side_by_side(const stored_t[:, :, :, :, :, :] map) noexcept nogil:
     # Whether the parts of a pixel's channels follow each other in memory.
     return (map.strides[1] == map.shape[5] * <Py_ssize_t>sizeof(stored_t)
@@ -167,13 +173,23 @@ cdef inline void line_range(Py_ssize_t origin, Py_ssize_t step, Py_ssize_t width
     last[0] = max(first[0], min(width, (max(0, size - origin) + step - 1) // step))
 
 
+cdef inline Py_ssize_t whole_lines(Box *region, Py_ssize_t step, size_t itemsize) noexcept nogil:
+    # Makes lines of a region as long as some cache lines; returns how far from the beginning of one to pack it, so that
+    # the first pixel in the source begins one.
+    cdef Py_ssize_t line = CACHE_LINE // itemsize, left = max(0, step - 1 - region.start[3]) // step
+    region.size[3] = (region.size[3] + line - 1) // line * line
+    return line - 1 - (left + line - 1) % line
+
+
 cdef int pack_lines(const stored_t[:, :, :, :, :, :] source, const Box *region, Py_ssize_t lines_step, Py_ssize_t step,
                     Py_ssize_t channel, Py_ssize_t channels, real_t[::1] target) except -1 nogil:
     # target[channel, n, z, y modulo lines_step, x modulo step, y // lines_step, x // step], seen from where the region
     # starts, with zeros beside the source; the region has size[2] lines and size[3] pixels of each remainder
     cdef Py_ssize_t bits = source.shape[5] - 1, width = region.size[3], start = region.start[3]
     cdef Py_ssize_t plane = region.size[2] * width, line_step = source.strides[3] // <Py_ssize_t>sizeof(stored_t)
-    cdef Py_ssize_t c, n, z, y, y_line, line, first_line, last_line, x, phase, origin, first, last, remainder, k = 0
+    cdef Py_ssize_t c, n, z, y, y_line, line, first_line, last_line, x, phase, origin, first, last, remainder, k
+    cdef Py_ssize_t first_y = max(0, -region.start[2])
+    cdef Py_ssize_t last_y = min(region.size[2] * lines_step, source.shape[3] - region.start[2])
     cdef Py_ssize_t pixel_step = source.strides[4] // <Py_ssize_t>sizeof(stored_t)
     cdef Py_ssize_t channel_size = region.size[0] * region.size[1] * lines_step * step * plane
     cdef bint direct = source.strides[4] == <Py_ssize_t>sizeof(stored_t) and (stored_t is float or stored_t is double)
@@ -190,43 +206,32 @@ cdef int pack_lines(const stored_t[:, :, :, :, :, :] source, const Box *region, 
     direct = direct and step <= MAX_PHASES
     for phase in range(min(step, MAX_PHASES)):
         line_range(start + phase, step, width, source.shape[4], &firsts[phase], &lasts[phase])
-    for remainder in range(lines_step):
-        y = region.start[2] + remainder
-        line_range(y, lines_step, region.size[2], source.shape[3], &first_line, &last_line)
-        y += first_line * lines_step
-        for c in range(channels):
-            for n in range(region.size[0]):
-                for z in range(region.size[1]):
-                    k = ((c * region.size[0] + n) * region.size[1] + z) * lines_step + remainder
-                    k *= step * plane
-                    last_target = &target[k + step * plane - 1]
-                    if not 0 <= region.start[1] + z < source.shape[2] or first_line == last_line:
-                        zero(&target[k], step * plane)
-                        continue
+    for c in range(channels):
+        for n in range(region.size[0]):
+            for z in range(region.size[1]):
+                k = ((c * region.size[0] + n) * region.size[1] + z) * lines_step * step * plane
+                last_target = &target[k + lines_step * step * plane - 1]
+                if not 0 <= region.start[1] + z < source.shape[2] or first_y >= last_y:
+                    zero(&target[k], lines_step * step * plane)
+                    continue
+                for remainder in range(lines_step):
+                    y = region.start[2] + remainder
+                    line_range(y, lines_step, region.size[2], source.shape[3], &first_line, &last_line)
                     for phase in range(step):
-                        zero(&target[k + phase * plane], first_line * width)
+                        zero(&target[k + phase * plane],
+                             first_line * width + (left if direct and first_line < last_line else 0))
                         zero(&target[k + phase * plane + last_line * width], (region.size[2] - last_line) * width)
-                    k += first_line * width
-                    pixel = &source[region.start[0] + n, (channel + c) >> bits, region.start[1] + z, y, 0,
-                                    (channel + c) & bits]
-                    end = &source[region.start[0] + n, (channel + c) >> bits, region.start[1] + z,
-                                  y + (last_line - first_line - 1) * lines_step, source.shape[4] - 1,
-                                  (channel + c) & bits]
-                    if direct:
-                        separate(step, <const real_t *>pixel, last_line - first_line, lines_step * line_step, start,
-                                 firsts, lasts, left, right, width, &target[k], plane)
-                        continue
-                    for line in range(last_line - first_line):
+                    for line in range(first_line, first_line if direct else last_line):
+                        y_line = y + line * lines_step
                         for phase in range(step):
                             origin = start + phase
                             if phase < MAX_PHASES:      # dividing takes longer
                                 first, last = firsts[phase], lasts[phase]
                             else:
                                 line_range(origin, step, width, source.shape[4], &first, &last)
-                            last_target = &target[k + phase * plane]
+                            last_target = &target[k + phase * plane + line * width]
                             zero(last_target, first)
                             if turned and c == 0 and first < last:
-                                y_line = y + line * lines_step
                                 pixel = &source[region.start[0] + n, channel, region.start[1] + z, y_line,
                                                 origin + step * first, 0]
                                 end = &source[region.start[0] + n, channel + channels - 1, region.start[1] + z, y_line,
@@ -234,9 +239,15 @@ cdef int pack_lines(const stored_t[:, :, :, :, :, :] source, const Box *region, 
                                 transpose(<const real_t *>pixel, step * pixel_step, 1, last - first, channels,
                                           last_target + first, channel_size)
                             for x in range(first, first if turned else last):
-                                load(&source[region.start[0] + n, (channel + c) >> bits, region.start[1] + z,
-                                             y + line * lines_step, origin + step * x, (channel + c) & bits],
-                                     &last_target[x])
+                                load(&source[region.start[0] + n, (channel + c) >> bits, region.start[1] + z, y_line,
+                                             origin + step * x, (channel + c) & bits], &last_target[x])
                             zero(last_target + last, width - last)
-                        k += width
+                    k += step * plane
+                if direct:
+                    pixel = &source[region.start[0] + n, (channel + c) >> bits, region.start[1] + z,
+                                    region.start[2] + first_y, 0, (channel + c) & bits]
+                    end = &source[region.start[0] + n, (channel + c) >> bits, region.start[1] + z,
+                                  region.start[2] + last_y - 1, source.shape[4] - 1, (channel + c) & bits]
+                    separate(step, lines_step, <const real_t *>pixel, first_y, last_y, line_step, start, firsts, lasts,
+                             left, right, width, &target[k - lines_step * step * plane], plane)
     return 0

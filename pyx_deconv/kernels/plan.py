@@ -6,7 +6,7 @@ Arithmetic on Python integers and small tables; no data is touched. ``plan_corre
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from math import prod
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -30,31 +30,15 @@ TAPS_BYTES = 192 * 1024  # the weights of a block of taps, which many pixels mee
 UNITS = 16  # of outputs in pairs at least, which a weight that is fetched multiplies
 PARTIAL_BYTES = 8 * 1024 * 1024  # copies of a weight gradient that are summed at the end
 POINT_PRODUCTS = 30  # that take as long as adding up one point of a weight gradient, where taps are in pairs
-PAIRED_CHANNELS = 16  # at least, where outputs are in pairs: they have to fill vectors
-PAIRED_MARGIN = (0.93, 1)  # of the other cost, up to which they are taken: below 32 channels, from 32 on
 LEFT_BY_PAIRS = (0.7, 0.8)  # most products of a weight gradient that pairs may leave: maps packed, in place
-# How many multiplications take as long as something else, in a correlation:
-PACKED = 16  # to pack a pixel
-SEPARATED = 20  # with a stride
-PACKED_AGAIN = 12  # what has been packed for another task, or for other taps of a pair
-STORED = (12, 3)  # to store one whose channels have to be put in order, or not
-STORED_ACROSS = (15, 12)  # with pixels in the lanes
-STORED_IN_TURN = (90, 80)  # one by one, where phases are side by side
-PIXEL_OF_TILE = 270  # to look up what a row of the tile meets
-PIXEL_ACROSS = 50
-WEIGHT_ACROSS = 25  # to pack one, beyond what the other ways take
-BAND_OF_SUMS = 1000
-VALUE_OF_PAIR = 7  # to make a difference of pixels
-ADDED_TO_PAIR = 8  # to add a product to those of other taps
-POINT = 12  # to add up one point of an output
-SUM_OF_WEIGHTS = 20  # to add two and pack them
 TASKS = 16  # enough to keep several threads busy; more pack more, and leave more rests of tiles
 MULTIPLICATIONS = 250_000  # of a task that is worth a thread: some 10 microseconds
 LARGE_WEIGHT = 32 * 1024  # elements: to pack so many takes longer than to think about it
 COLUMNS = 1024  # taps and channels of a task, for weight gradients as one product
 LONG_ROW = 256  # elements that a tile reads side by side: read in place, at borders element by element
 SHORT_ROWS = 512  # elements of all that one output meets, at most: read in place as well, where at least
-INSIDE = 0.95  # of the outputs meet nothing outside
+INSIDE = (0.95, 0.75)  # of the outputs meet nothing outside: below, and from so many channels on
+IN_PLACE_CHANNELS = 12
 REMAINDERS = 1024  # of lines and pixels modulo the stride, whose lines are packed one after the other
 TAPS = 512  # of a task, for weight gradients by pairs of taps
 PIXELS = 512  # a task has at most this many
@@ -69,6 +53,7 @@ class Tile(NamedTuple):
     lanes: int  # of a whole panel
     unit: int  # the last panel has a multiple of this many
     itemsize: int
+    dots: bool = False  # whether it adds two products of bfloat16 at a time
 
 
 def ceil_div(a: int, b: int) -> int:
@@ -141,3 +126,8 @@ def blocks_of(size: Shape, block: Shape) -> Shape:
 
 def table(rows: Sequence[tuple[int, ...]], columns: int) -> Table:
     return np.array(rows, np.intp).reshape(-1, columns)
+
+
+def three(tables: Iterable[Table]) -> tuple[Table, Table, Table]:
+    z, y, x = tables
+    return z, y, x

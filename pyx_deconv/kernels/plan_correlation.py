@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from math import inf, prod
+from typing import NamedTuple
 
 import numpy as np
 
@@ -12,7 +14,6 @@ from . import plan
 from .plan import (
     Shape,
     Table,
-    Tile,
     block_of_lanes,
     blocks_of,
     ceil_div,
@@ -21,21 +22,22 @@ from .plan import (
     pixel_block,
     round_up,
     table,
+    three,
 )
-from .taps import ABSENT, Direction, Fan, Slots, Tap, fans, inside, products_met, saved_by_pairs, slots
+from .plan_costs import Tiling
+from .taps import Direction, Fan, Shapes, Slots, slots
 
 
 @dataclass  # frozen ones take 7 µs longer to fill
-class CorrelationFields:
-    """What ``engine.CorrelationPlan`` copies."""
+class Order:
+    """What is computed, and in which order its weights are packed, however it is cut into tasks."""
 
     # groups, parts, source and target channels of a group (in parts); phases of a fan count as channels
     channels: tuple[int, int, int, int]
     fans: Shape  # how many phases are computed side by side: in all, along each axis
     fan_bases: Shape
     channels_last: bool  # the phases of a fan follow each other: channels within, or as channels
-    # panels of a group, lanes of all of them, of one, slots, tasks, a thread's workspace
-    sizes: tuple[int, int, int, int, int, int]
+    packed: tuple[int, int, int, int]  # panels of a group, lanes of all of them, of one, slots
     slot_count: Shape
     source_size: Shape
     target_size: Shape
@@ -43,249 +45,228 @@ class CorrelationFields:
     target_step: Shape
     low: Shape  # least and greatest offset of any tap
     high: Shape
-    tap_block: Shape  # taps whose source pixels are packed together, as rows of the tap tables
-    tap_blocks: Shape
-    block: Shape
-    blocks: Shape
-    packed_block: Shape  # pixels of a block whose source pixels are packed together
     phase_count: Shape
-    phases: tuple[int, int, int]  # all, in a task, tasks of them
-    # target channels of a task, tasks of them, source channels at a time, and of pairs of taps
-    channel_blocks: tuple[int, int, int, int]
-    # in a workspace: the packed source (zeros before it), the sums, the values and products of pairs
-    offsets: tuple[int, int, int, int]
-    in_place: bool
-    along_lines: bool
-    across: bool  # whether the tile has pixels in its lanes
-    # there, from one line, plane, channel of sums to the next; along lines: how many are summed together
-    sums_steps: tuple[int, int, int]
-    pixels_first: bool  # whether the next task has other pixels, with the same weights
-    streams: bool  # whether the target is larger than the caches
-    direct: bool  # whether tiles are written to the target itself
-    group_lanes: int  # target channels of a group where vectors run across groups, else 0
-    merges: bool  # whether the taps of a phase along x meet neighbours in the source
     paired: Shape  # 1 for an axis whose outputs are computed in pairs
-    phase_tables: tuple[
-        Table, Table, Table
-    ]  # first output, outputs, first slot, last + 1, first element, last + 1
-    tap_tables: tuple[Table, Table, Table]  # offset of each slot that some output meets
+    # first output, outputs, first tap, last + 1, first element, last + 1
+    phase_tables: tuple[Table, Table, Table]
+    tap_tables: tuple[Table, Table, Table]  # offset and slot of each tap of a phase
     element_tables: tuple[Table, Table, Table]  # number of slots, the slots, offset
     tap_slots: Table  # of each tap of the kernel, the packed slot
     fan_taps: Table  # the taps of each slot, in the order of the fan
     sum_tables: tuple[Table, Table, Table]  # the slot of a sum, and the two that it adds
 
+    @property
+    def taps(self) -> Shape:
+        """How many taps all phases have along each axis."""
+        return (1, *map(len, self.tap_tables))
+
+    @property
+    def unit(self) -> Shape:
+        """Outputs that are computed together: two along axes where they are in pairs."""
+        return tuple(1 + pair for pair in self.paired)
+
+    @property
+    def points(self) -> int:
+        """Products of a unit for each element: three for two outputs."""
+        return prod(1 + 2 * pair for pair in self.paired)
+
+    @property
+    def reach(self) -> Shape:
+        """How far apart the pixels are that one output meets, at most."""
+        return tuple(high - low for low, high in zip(self.low, self.high, strict=True))
+
+    @property
+    def outputs(self) -> int:
+        """How many there are, as if each phase had as many as the largest."""
+        return prod(self.target_size) * prod(self.phase_count) * self.channels[0] * self.channels[3]
+
+
+@dataclass
+class CorrelationFields(Order):
+    """What ``engine.CorrelationPlan`` copies."""
+
+    sizes: tuple[int, int]  # tasks, elements of a thread's workspace
+    block: Shape
+    blocks: Shape
+    phases: tuple[int, int, int]  # all, in a task, tasks of them
+    # target channels of a task, tasks of them, source channels at a time, and of pairs of taps
+    channel_blocks: tuple[int, int, int, int]
+    # in a workspace: the packed source (zeros before it), the sums, the values and products of pairs
+    offsets: tuple[int, int, int, int]
+    streams: bool  # whether the target is larger than the caches
+    in_place: bool = False
+    along_lines: bool = False
+    across: bool = False  # whether the tile has pixels in its lanes
+    by_taps: bool = False  # and taps of target channels in its rows
+    group_lanes: int = 0  # target channels of a group where vectors run across groups, else 0
+    # across, from one line, plane, channel of sums to the next; along lines: how many are summed together
+    sums_steps: tuple[int, int, int] = (0, 0, 0)
+    tap_block: Shape = (1, 1, 1, 1)  # taps whose source pixels are packed together, as rows of the tap tables
+    tap_blocks: Shape = (1, 1, 1, 1)
+    packed_block: Shape = (1, 1, 1, 1)  # pixels of a block whose source pixels are packed together
+    pixels_first: bool = False  # whether the next task has other pixels, with the same weights
+    direct: bool = False  # whether tiles, or sums along lines, are written to the target itself
+    merges: bool = False  # whether the taps of a phase along x meet neighbours in the source
+    dots: bool = False  # whether each source channel is two of bfloat16
+
     def packing(self) -> object:
         """Tell apart the ways to pack a weight: equal where packed weights may be exchanged."""
         tables = (self.tap_slots, self.fan_taps, *self.sum_tables)
         last = self.channels_last and self.fans[0] > 1
-        return self.channels, self.sizes[1:3], last, tuple(each.tobytes() for each in tables)
+        return self.channels, self.packed[1:3], last, self.dots, tuple(each.tobytes() for each in tables)
 
 
-def reach(pixels: int, step: int, taps: list[Tap], tap_block: int) -> int:
-    """How many source pixels a block of target pixels reaches through a block of taps, at most."""
-    blocks = (
-        [offset for _, offset in taps[first : first + tap_block]] for first in range(0, len(taps), tap_block)
-    )
-    return (pixels - 1) * step + 1 + max(max(offsets) - min(offsets) for offsets in blocks) if taps else 0
-
-
-def in_long_rows(directions: tuple[Direction, ...], groups: int, source_channels: int) -> bool:
-    """Whether to read the source in place, where its channels lie side by side."""
-    if source_channels > 16 or groups > 1:
-        return source_channels > 16
-    longest = [max(len(phase.taps) for phase in direction.phases) for direction in directions]
-    short = source_channels > 1 and source_channels * prod(longest) <= plan.SHORT_ROWS
-    return source_channels * longest[-1] >= plan.LONG_ROW or (short and inside(directions) >= plan.INSIDE)
-
-
-def products(directions: tuple[Direction, ...]) -> int:
-    """How many taps the outputs of one channel have."""
-    return prod(sum(len(phase.taps) * phase.outputs for phase in each.phases) for each in directions)
-
-
-def outputs_of(directions: tuple[Direction, ...]) -> int:
-    """How many outputs one channel has."""
-    return prod(sum(phase.outputs for phase in direction.phases) for direction in directions)
-
-
-def packed_pixels(
-    directions: tuple[Direction, ...],
-    maps: int,
-    channels: int,
-    cut: Callable[[Shape, int], Shape],
-    most: int,
-    region: int,
-) -> int:
-    """How many source pixels of one channel are packed for blocks of at most ``most`` outputs of a map.
-
-    Blocks meet no more pixels than ``region``, and there are enough of them for as many multiplications as
-    so many pairs of ``channels`` make; what several of them meet counts as often.
-    """
-    spatial = (*(ABSENT,) * (3 - len(directions)), *directions)
-    size = (1, *(direction.outputs for direction in spatial))
-    offsets = [
-        [offset for phase in direction.phases for _, offset in phase.taps] or [0] for direction in spatial
-    ]
-    enough = min(plan.TASKS, maps * products(directions) * channels // plan.MULTIPLICATIONS)
-    most = max(64, min(most, maps * prod(size) // max(1, enough)))
-    while True:
-        block = cut(size, most)
-        met = prod(
-            (pixels - 1) * direction.source_step + 1 + max(each) - min(each)
-            for pixels, direction, each in zip(block[1:], spatial, offsets, strict=True)
-        )
-        if met <= region or most <= 64:
-            return met * prod(blocks_of(size, block))
-        most //= 2
-
-
-def tiles_cost(
-    directions: tuple[Direction, ...],
-    batch: int,
-    source_channels: int,
-    target_channels: int,
-    in_place: tuple[bool, bool],
-    exact: bool,
-    tile: Tile,
-) -> float:
-    """How many multiplications would take as long as one sample with target channels in the tile's lanes."""
-    spatial = (*(ABSENT,) * (3 - len(directions)), *directions)
-    fan: tuple[Fan | None, ...] = (None,) * 3
-    if not exact:
-        spatial, fan = fans(spatial, source_channels, target_channels, tile)
-    channels = target_channels * prod(each.size for each in fan if each)
-    exact = exact or tile.itemsize > 4 or any(fan)
-    shape = batch, source_channels, channels, in_place[0], tile
-    stored = (plan.STORED_IN_TURN if any(fan) else plan.STORED)[in_place[1]]
-    return (
-        pairs_cost(spatial, pairs(spatial, *shape, exact), *shape)
-        + stored * outputs_of(directions) * target_channels
-    )
-
-
-def pairs_cost(
-    spatial: tuple[Direction, ...],
-    paired: tuple[bool, ...],
-    batch: int,
-    source_channels: int,
-    target_channels: int,
-    in_place: bool,
-    tile: Tile,
-) -> float:
-    """What `tiles_cost` says, but for storing, with outputs in pairs along some axes or none."""
-    lanes = round_up(target_channels, tile.unit)
-    if not any(paired):
-        packed = 0 if in_place else plan.PACKED * prod(each.source_size for each in spatial)
-        multiplied = products(spatial) * lanes + packed
-        return multiplied * source_channels + plan.PIXEL_OF_TILE * outputs_of(spatial)
-    made = list(map(slots, spatial, paired))
-    multiplied = prod(map(products_met, spatial, paired))
-    # Every element packs what its pairs meet.
-    packed = 0 if in_place else plan.PACKED_AGAIN if spatial[-1].source_step == 1 else plan.SEPARATED
-    for each, pair, order in zip(spatial, paired, made, strict=True):
-        packed *= sum(
-            len(elements) * round_up(phase.outputs, 1 + pair)
-            for elements, phase in zip(order.elements, each.phases, strict=True)
-        )
-    points = (3 / 2) ** sum(paired) * outputs_of(spatial)
-    # Of some source channels at a time, products are added up: of the fewer, the more units a task has.
-    values = plan.VALUES_BYTES // (tile.itemsize * 3 ** sum(paired))
-    units = min(batch * outputs_of(spatial), plan.PIXELS) / 2 ** sum(paired)
-    passes = ceil_div(source_channels, max(16, int(values / min(units, values / lanes))))
-    sums = prod(order.size for order in made) - prod(each.kernel for each in spatial)
-    return (
-        multiplied * (source_channels * (lanes + plan.VALUE_OF_PAIR) + plan.ADDED_TO_PAIR * passes * lanes)
-        + packed * source_channels
-        + plan.POINT * points * target_channels
-        + plan.SUM_OF_WEIGHTS * sums * source_channels * lanes / batch
-    )
-
-
-def pairs(
-    spatial: tuple[Direction, ...],
-    batch: int,
-    source_channels: int,
-    target_channels: int,
-    in_place: bool,
-    tile: Tile,
-    exact: bool,
-) -> tuple[bool, ...]:
-    """Along which axes outputs are computed in pairs, or none of them if that is faster.
-
-    Not where the sums are to be ``exact``: float64 and complex numbers are for those who count digits.
-    """
-    direct, shape = (False,) * len(spatial), (batch, source_channels, target_channels, in_place, tile)
-    if exact or min(source_channels, target_channels) < plan.PAIRED_CHANNELS:
-        return direct
-    saved = saved_by_pairs(spatial)
-    most = plan.PAIRED_MARGIN[min(source_channels, target_channels) >= 32]
-    if any(saved) and pairs_cost(spatial, saved, *shape) < most * pairs_cost(spatial, direct, *shape):
-        return saved
-    return direct
-
-
-def correlation(
-    directions: tuple[Direction, ...],
-    batch: int,
-    groups: int,
-    parts: int,
-    source_channels: int,
-    target_channels: int,
-    in_place: bool,
-    channels_last: bool,
-    tile: Tile,
-    side_by_side: bool = True,
-    in_pairs: bool = True,
-) -> CorrelationFields:
-    """Cut one correlation with a phase or more along each axis. Channels are a group's, counted in parts.
-
-    ``side_by_side`` and ``in_pairs``: whether phases and outputs may be computed so.
-    """
-    spatial = (*(ABSENT,) * (3 - len(directions)), *directions)
-    fan: tuple[Fan | None, ...] = (None,) * 3
-    if side_by_side and parts == 1:
-        spatial, fan = fans(spatial, source_channels, target_channels, tile)
+def ordered(
+    shapes: Shapes,
+    fan: tuple[Fan | None, ...] = (None,) * 3,
+    paired: tuple[bool, ...] = (False,) * 3,
+    channels_last: bool = False,
+) -> Order:
+    """Order the weights: panel by panel as wide as the tile, in each of them phase by phase, tap by tap."""
+    spatial, tile = shapes.spatial, shapes.tile
     z, y, x = spatial
+    made = list(map(slots, spatial, paired))
+    taps_of = [each.rows for each in made]
+    slot_count = tuple(each.size for each in made)
     fan_sizes = tuple(each.size if each else 1 for each in fan)
-    target_channels *= prod(fan_sizes)
-    # Where phases are side by side, a bright one would hide what a dim one loses.
-    exact = tile.itemsize > 4 or parts > 1 or prod(fan_sizes) > 1
-    paired: tuple[bool, ...] = (False,) * 3
-    if in_pairs:
-        paired = pairs(spatial, batch, source_channels, target_channels, in_place, tile, exact)
-    ordered = list(map(slots, spatial, paired))
-    taps_of = [made.taps[: made.firsts[-1]] for made in ordered]
-    low = (0, *(min((offset for _, offset in taps), default=0) for taps in taps_of))
-    high = (0, *(max((offset for _, offset in taps), default=0) for taps in taps_of))
-    source_size = (batch, *(direction.source_size for direction in spatial))
-    source_step = (1, *(direction.source_step for direction in spatial))
-    target_size = (batch, *(direction.outputs for direction in spatial))
-    phases = prod(len(direction.phases) for direction in spatial)
-    taps_of_a_phase = max(1, prod(map(len, taps_of)) // phases)
-    slot_count = tuple(made.size for made in ordered)
+    tap_slots = fan_taps = tap_table(
+        [tap_places(*each, 0) for each in zip(made, fan, strict=True)], slot_count
+    )
+    if any(fan):
+        fan_of_tap = tap_table([tap_places(*each, 1) for each in zip(made, fan, strict=True)], fan_sizes)
+        fan_taps = tap_slots * prod(fan_sizes) + fan_of_tap
+    lanes = round_up(shapes.target_channels, tile.unit)
+    return Order(
+        channels=(shapes.groups, shapes.parts, shapes.source_channels, shapes.target_channels),
+        fans=(prod(fan_sizes), *fan_sizes),
+        fan_bases=tuple(each.base if each else 0 for each in fan),
+        channels_last=channels_last,
+        packed=(ceil_div(lanes, tile.lanes), lanes, tile.lanes, prod(slot_count)),
+        slot_count=slot_count,
+        source_size=(shapes.batch, *(direction.source_size for direction in spatial)),
+        target_size=(shapes.batch, *(direction.outputs for direction in spatial)),
+        source_step=(1, *(direction.source_step for direction in spatial)),
+        target_step=(1, z.step, y.step, x.step),
+        low=(0, *(min((offset for _, offset in taps), default=0) for taps in taps_of)),
+        high=(0, *(max((offset for _, offset in taps), default=0) for taps in taps_of)),
+        phase_count=(1, len(z.phases), len(y.phases), len(x.phases)),
+        paired=(0, *(int(bool(each.sums)) for each in made)),
+        phase_tables=three(map(phase_table, spatial, made)),
+        tap_tables=three(table([(offset, slot) for slot, offset in taps], 2) for taps in taps_of),
+        element_tables=three(map(element_table, made)),
+        tap_slots=tap_slots,
+        fan_taps=np.argsort(fan_taps).reshape(-1, prod(fan_sizes)),
+        sum_tables=three(
+            table([(len(each.taps) + i, *pair) for i, pair in enumerate(each.sums)], 3) for each in made
+        ),
+    )
 
-    # Outputs are computed in units: single ones, or pairs along some axes.
-    unit = tuple(1 + pair for pair in (False, *paired))
-    points = prod(1 + 2 * pair for pair in paired)
-    lanes = round_up(target_channels, tile.unit)
-    multiplications = prod(target_size) * prod(map(len, taps_of)) * groups * source_channels * target_channels
-    enough = plan.enough_tasks(multiplications)
+
+def correlation(tiling: Tiling, in_place: bool, channels_last: bool) -> CorrelationFields:
+    """Cut one correlation with target channels in the lanes of the tile.
+
+    ``in_place``: whether the source is read where it lies. ``channels_last``: whether the channels of the
+    target lie side by side.
+    """
+    shapes, tile = tiling.shapes, tiling.shapes.tile
+    order = ordered(shapes, tiling.fan, tiling.paired, channels_last)
+    task = task_of(shapes, order, in_place)
+    packing = packing_of(shapes, order, task, in_place)
+    block, tap_block, depth = packing.block, packing.tap_block, packing.depth
+    phases, points, unit = prod(order.phase_count), order.points, order.unit
+    _, lanes, _, slot_count = order.packed
+
+    pair_depth = pair_region = pair_values = pair_products = 0
+    if points > 1:
+        units_of_a_task = prod(map(ceil_div, block, unit))
+        values = plan.VALUES_BYTES // tile.itemsize
+        pair_depth = even(shapes.source_channels, max(16, values // (points * units_of_a_task)), shapes.parts)
+        if not in_place:
+            pair_region = round_up(prod(a + b - 1 for a, b in zip(block, unit, strict=True)) * pair_depth, 16)
+        pair_values = points * units_of_a_task * round_up(pair_depth, 16)
+        pair_products = points * units_of_a_task * task.channel_block
+
+    blocks, tap_blocks = blocks_of(order.target_size, block), blocks_of(order.taps, tap_block)
+    phase_blocks, channel_blocks = ceil_div(phases, task.phase_block), ceil_div(lanes, task.channel_block)
+    # Either the weights are read anew for each block of pixels, or the source for each block of weights.
+    weight_size = slot_count * shapes.groups * shapes.source_channels * lanes
+    source_size = prod(order.source_size) * shapes.groups * shapes.source_channels
+    pixels_first = weight_size * tile.itemsize > plan.WEIGHT_BYTES and weight_size * (
+        prod(blocks) - 1
+    ) > source_size * (phase_blocks * channel_blocks - 1)
+    along_x = [[offset for _, offset in phase.taps] for phase in shapes.spatial[-1].phases]
+    merges = all(b - a == 1 for offsets in along_x for a, b in pairwise(offsets))
+    longest = max(map(len, along_x)) if merges else 1
+    zeros = round_up(max(depth * longest, pair_depth), 16)  # they stand for pixels outside the source
+    sums_offset = zeros + round_up(max(packing.region * depth, pair_region), 16)
+    values_offset = sums_offset + round_up(task.phase_block * prod(block) * task.channel_block, 16)
+    products_offset = values_offset + round_up(pair_values, 16)
+    streams = order.outputs * tile.itemsize >= plan.STREAMED_BYTES
+    # Where there are no other sums to add to, a tile has no empty lanes, and phases share no cache lines.
+    direct = (
+        channels_last
+        and max(shapes.parts, points, order.fans[0], prod(tap_blocks)) == 1
+        and depth == shapes.source_channels
+        and shapes.target_channels % tile.unit == 0
+        and (order.phase_count[3] == 1 or shapes.target_channels * tile.itemsize % 64 == 0)
+        and all(phase.taps for each in shapes.spatial for phase in each.phases)
+        and not streams
+    )
+    return CorrelationFields(
+        **vars(order),
+        sizes=(
+            prod(blocks) * shapes.groups * phase_blocks * channel_blocks,
+            round_up(products_offset + pair_products, 16),
+        ),
+        block=block,
+        blocks=blocks,
+        phases=(phases, task.phase_block, phase_blocks),
+        channel_blocks=(task.channel_block, channel_blocks, depth, pair_depth),
+        offsets=(zeros, sums_offset, values_offset, products_offset),
+        streams=streams,
+        in_place=in_place,
+        tap_block=tap_block,
+        tap_blocks=tap_blocks,
+        packed_block=packing.packed_block,
+        pixels_first=pixels_first,
+        direct=direct,
+        merges=merges,
+        dots=tile.dots,
+    )
+
+
+class Task(NamedTuple):
+    """What a task computes."""
+
+    block: Shape  # pixels
+    phase_block: int
+    channel_block: int
+
+
+def task_of(shapes: Shapes, order: Order, in_place: bool) -> Task:
+    """Cut pixels, phases and target channels: the sums of a task stay in L2, and there are enough tasks."""
+    tile = shapes.tile
+    unit, points, phases = order.unit, order.points, prod(order.phase_count)
+    lanes = order.packed[1]
+    channels = shapes.groups * shapes.source_channels * shapes.target_channels
+    enough = plan.enough_tasks(prod(order.target_size) * prod(order.taps) * channels)
     values = plan.VALUES_BYTES // tile.itemsize
     # What is packed should serve many products, and the phases along x are stored side by side.
     phase_block = 1
     if not in_place:
-        phase_block = max(size for size in range(1, 9) if len(x.phases) % size == 0)
-        if points == 1 and phase_block == len(x.phases):
-            phase_block *= max(size for size in range(1, 8 // phase_block + 1) if len(y.phases) % size == 0)
+        _, _, y_phases, x_phases = order.phase_count
+        phase_block = max(size for size in range(1, 9) if x_phases % size == 0)
+        if points == 1 and phase_block == x_phases:
+            phase_block *= max(size for size in range(1, 8 // phase_block + 1) if y_phases % size == 0)
     # All target channels of a task share the source pixels that are fetched, packed or subtracted for it.
     most_lanes = 128
     if points > 1:
         most_lanes = values // (points * plan.UNITS)
-    elif not in_place and prod(fan_sizes) == 1:
+    elif not in_place and order.fans[0] == 1:
         most_lanes = max(64, 512 // phase_block)
     if lanes <= 1.25 * most_lanes:  # rather than to pack everything once more for a few
         most_lanes = round_up(lanes, tile.lanes)
-    units = tuple(map(ceil_div, target_size, unit))
+    units = tuple(map(ceil_div, order.target_size, unit))
     while True:
         channel_block = block_of_lanes(lanes, most_lanes, tile)
         sums = plan.SUMS_BYTES // (tile.itemsize * channel_block * phase_block)
@@ -301,7 +282,7 @@ def correlation(
     def too_few() -> bool:
         return enough > 1 and (
             prod(blocks_of(units, compact_block(units, most)))
-            * groups
+            * shapes.groups
             * ceil_div(phases, phase_block)
             * ceil_div(lanes, channel_block)
             < enough
@@ -315,130 +296,67 @@ def correlation(
         most //= 2
     while too_few() and phase_block > 1:
         phase_block = 1
-    block = tuple(a * b for a, b in zip(compact_block(units, max(1, most)), unit, strict=True))
+    return Task(block_of_units(units, most, unit), phase_block, channel_block)
 
-    # As many source channels at a time as a row of tiles holds in L1, over all the taps of a phase.
-    line = max(x.phases, key=lambda phase: len(phase.taps)).taps
+
+def block_of_units(units: Shape, most: int, unit: Shape) -> Shape:
+    """Return the pixels of a block of at most so many units."""
+    return tuple(a * b for a, b in zip(compact_block(units, max(1, most)), unit, strict=True))
+
+
+class Packing(NamedTuple):
+    """What a task packs at a time, or reads in place."""
+
+    block: Shape  # pixels of the task: fewer where these would be too many
+    packed_block: Shape  # those of them for which source pixels are packed together
+    tap_block: Shape
+    region: int  # source pixels
+    depth: int  # source channels
+
+
+def packing_of(shapes: Shapes, order: Order, task: Task, in_place: bool) -> Packing:
+    """Take as many source channels at a time as a row of tiles holds in L1, over all the taps of a phase."""
+    tile, block, source_channels = shapes.tile, task.block, shapes.source_channels
+    phases, kernel = prod(order.phase_count), order.taps
+    taps_of_a_phase = max(1, prod(kernel) // phases)
+    line = max(([offset for _, offset in phase.taps] for phase in shapes.spatial[-1].phases), key=len)
     columns = max(1, len(line))
-    met = min(tile.rows * columns, max(1, reach(tile.rows, x.source_step, line, columns)))
+    met = min(tile.rows * columns, max(1, reach(tile.rows, order.source_step[3], line, columns)))
     row_bytes = tile.itemsize * met * max(1, taps_of_a_phase // columns)  # for one channel
     depth = min(source_channels, max(32, plan.ROWS_BYTES // row_bytes))
-    kernel = (1, *map(len, taps_of))
     tap_block = tuple(max(1, taps) for taps in kernel)
-    packed_block = block
-    region = 0
     if in_place:
         # Where even few channels are too many: as many taps at a time as have their weights in L2.
         if phases == 1 and depth * row_bytes > plan.ROWS_BYTES:
-            most_taps = plan.TAPS_BYTES // (tile.itemsize * depth * min(lanes, channel_block))
+            lanes = min(order.packed[1], task.channel_block)
+            most_taps = plan.TAPS_BYTES // (tile.itemsize * depth * lanes)
             tap_block = pixel_block(tap_block, max(1, most_taps))
-    else:  # smaller blocks, then (in a gather) parts of them and of the taps, then fewer channels
-        budget = plan.PACKED_BYTES // tile.itemsize
+        return Packing(block, block, tap_block, 0, even(source_channels, depth, shapes.parts))
+    # Smaller blocks, then (in a gather) parts of them and of the taps, then fewer channels.
+    budget, unit = plan.PACKED_BYTES // tile.itemsize, order.unit
+    offsets = [column[:, 0].tolist() for column in order.tap_tables]
 
-        def region_of(pixels: Shape, taps: Shape) -> int:
-            return pixels[0] * prod(map(reach, pixels[1:], source_step[1:], taps_of, taps[1:]))
+    def region_of(pixels: Shape, taps: Shape) -> int:
+        return pixels[0] * prod(map(reach, pixels[1:], order.source_step[1:], offsets, taps[1:]))
 
-        least = prod(unit) * tile.rows if phases > 1 else 64
-        while region_of(block, tap_block) * min(depth, 16) > budget and prod(block) > least:
-            most = prod(block) // prod(unit) // 2
-            block = tuple(a * b for a, b in zip(compact_block(units, most), unit, strict=True))
-        packed_block = block
-        if phases == 1 and region_of(block, tap_block) * min(depth, 16) > budget:
-            packed_block, tap_block = least_packing(block, kernel, region_of, budget // min(depth, 32))
-        region = region_of(packed_block, tap_block)
-        depth = min(depth, budget // max(1, region))
-    depth = even(source_channels, depth, parts)
+    units = tuple(map(ceil_div, order.target_size, unit))
+    least = prod(unit) * tile.rows if phases > 1 else 64
+    while region_of(block, tap_block) * min(depth, 16) > budget and prod(block) > least:
+        block = block_of_units(units, prod(block) // prod(unit) // 2, unit)
+    packed_block = block
+    if phases == 1 and region_of(block, tap_block) * min(depth, 16) > budget:
+        packed_block, tap_block = least_packing(block, kernel, region_of, budget // min(depth, 32))
+    region = region_of(packed_block, tap_block)
+    depth = min(depth, budget // max(1, region))
+    return Packing(block, packed_block, tap_block, region, even(source_channels, depth, shapes.parts))
 
-    pair_depth = pair_region = pair_values = pair_products = 0
-    if points > 1:
-        units_of_a_task = prod(map(ceil_div, block, unit))
-        pair_depth = even(source_channels, max(16, values // (points * units_of_a_task)), parts)
-        if not in_place:
-            pair_region = round_up(prod(a + b - 1 for a, b in zip(block, unit, strict=True)) * pair_depth, 16)
-        pair_values = points * units_of_a_task * round_up(pair_depth, 16)
-        pair_products = points * units_of_a_task * channel_block
 
-    blocks = blocks_of(target_size, block)
-    phase_blocks, channel_blocks = ceil_div(phases, phase_block), ceil_div(lanes, channel_block)
-    tasks = prod(blocks) * groups * phase_blocks * channel_blocks
-    # Either the weights are read anew for each block of pixels, or the source for each block of weights.
-    weight_size = prod(slot_count) * groups * source_channels * lanes
-    source_reads = prod(source_size) * groups * source_channels * (phase_blocks * channel_blocks - 1)
-    pixels_first = (
-        weight_size * tile.itemsize > plan.WEIGHT_BYTES and weight_size * (prod(blocks) - 1) > source_reads
-    )
-    merges = all(
-        b[1] - a[1] == 1 for phase in x.phases for a, b in zip(phase.taps, phase.taps[1:], strict=False)
-    )
-    longest = max(len(phase.taps) for phase in x.phases) if merges else 1
-    zeros = round_up(max(depth * longest, pair_depth), 16)  # they stand for pixels outside the source
-    sums_offset = zeros + round_up(max(region * depth, pair_region), 16)
-    values_offset = sums_offset + round_up(phase_block * prod(block) * channel_block, 16)
-    products_offset = values_offset + round_up(pair_values, 16)
-    slot_of_tap = tap_table([tap_places(*each, 0) for each in zip(ordered, fan, strict=True)], slot_count)
-    fan_taps = slot_of_tap
-    if any(fan):
-        fan_of_tap = tap_table([tap_places(*each, 1) for each in zip(ordered, fan, strict=True)], fan_sizes)
-        fan_taps = slot_of_tap * prod(fan_sizes) + fan_of_tap
-    streams = prod(target_size) * phases * groups * target_channels * tile.itemsize >= plan.STREAMED_BYTES
-    # Where there are no other sums to add to, a tile has no empty lanes, and phases share no cache lines.
-    direct = (
-        channels_last
-        and max(parts, points, prod(fan_sizes), prod(blocks_of(kernel, tap_block))) == 1
-        and depth == source_channels
-        and target_channels % tile.unit == 0
-        and (len(x.phases) == 1 or target_channels * tile.itemsize % 64 == 0)
-        and all(phase.taps for each in spatial for phase in each.phases)
-        and not streams
-    )
-    return CorrelationFields(
-        channels=(groups, parts, source_channels, target_channels),
-        fans=(prod(fan_sizes), *fan_sizes),
-        fan_bases=tuple(each.base if each else 0 for each in fan),
-        channels_last=channels_last,
-        sizes=(
-            ceil_div(lanes, tile.lanes),
-            lanes,
-            tile.lanes,
-            prod(slot_count),
-            tasks,
-            round_up(products_offset + pair_products, 16),
-        ),
-        slot_count=slot_count,
-        source_size=source_size,
-        target_size=target_size,
-        source_step=source_step,
-        target_step=(1, z.step, y.step, x.step),
-        low=low,
-        high=high,
-        tap_block=tap_block,
-        tap_blocks=blocks_of(kernel, tap_block),
-        block=block,
-        blocks=blocks,
-        packed_block=packed_block,
-        phase_count=(1, len(z.phases), len(y.phases), len(x.phases)),
-        phases=(phases, phase_block, phase_blocks),
-        channel_blocks=(channel_block, channel_blocks, depth, pair_depth),
-        offsets=(zeros, sums_offset, values_offset, products_offset),
-        in_place=in_place,
-        along_lines=False,
-        across=False,
-        sums_steps=(0, 0, 0),
-        pixels_first=pixels_first,
-        streams=streams,
-        direct=direct,
-        group_lanes=0,
-        merges=merges,
-        paired=tuple(map(int, (False, *paired))),
-        phase_tables=three(map(phase_table, spatial, ordered)),
-        tap_tables=three(table([(offset,) for _, offset in taps], 1) for taps in taps_of),
-        element_tables=three(map(element_table, ordered)),
-        tap_slots=slot_of_tap,
-        fan_taps=np.argsort(fan_taps).reshape(-1, prod(fan_sizes)),
-        sum_tables=three(
-            table([(len(made.taps) + i, *pair) for i, pair in enumerate(made.sums)], 3) for made in ordered
-        ),
-    )
+def reach(pixels: int, step: int, offsets: Sequence[int], tap_block: int) -> int:
+    """How many source pixels a block of target pixels reaches through a block of taps, at most."""
+    if not offsets:
+        return 0
+    blocks = (offsets[first : first + tap_block] for first in range(0, len(offsets), tap_block))
+    return (pixels - 1) * step + 1 + max(max(block) - min(block) for block in blocks)
 
 
 def least_packing(
@@ -456,13 +374,8 @@ def least_packing(
     return chosen
 
 
-def three(tables: Iterable[Table]) -> tuple[Table, Table, Table]:
-    z, y, x = tables
-    return z, y, x
-
-
 def phase_table(direction: Direction, made: Slots) -> Table:
-    """Rows of (first output, outputs, first slot, last slot + 1, first element, last element + 1)."""
+    """Rows of (first output, outputs, first tap, last tap + 1, first element, last element + 1)."""
     rows, start = [], 0
     for phase, first, members in zip(direction.phases, made.firsts, made.elements, strict=False):
         rows.append((phase.first, phase.outputs, first, first + len(phase.taps), start, start + len(members)))
@@ -487,7 +400,7 @@ def tap_places(made: Slots, fan: Fan | None, which: int) -> list[int]:
     if fan is not None:
         return [place[which] for place in fan.places]
     places = [0] * len(made.taps)
-    for slot, (tap, _) in enumerate(made.taps):
+    for slot, tap in enumerate(made.taps):
         places[tap] = (slot, 0)[which]
     return places
 

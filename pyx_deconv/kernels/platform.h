@@ -27,7 +27,8 @@ static inline const char *openmp_library(void)
 static inline const char *openmp_library(void) { return ""; }
 #endif
 
-/* The x86-64 microarchitecture level, operating system support included; 0 on other processors.
+/* The x86-64 microarchitecture level, operating system support included; 5: level 4 and products of bfloat16 in twos
+ * (AVX512_BF16); 0 on other processors.
  *
  * Everything that the compiler may use at a level is asked for, because a virtual machine can hide any of it. Not
  * every compiler knows the levels, or all of these features, by name; the operating system's part, saving the wide
@@ -51,7 +52,7 @@ static inline int x86_64_level(void)
           && __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq")
           && __builtin_cpu_supports("avx512vl")))
         return 3;
-    return 4;
+    return 4 + (__builtin_cpu_supports("avx512bf16") != 0);
 }
 #else
 static inline int x86_64_level(void) { return 0; }

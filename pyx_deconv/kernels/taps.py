@@ -7,16 +7,17 @@ outputs in pairs (`saved_by_pairs`); `slots` says in which order the weights are
 from __future__ import annotations
 
 from collections import defaultdict
-from math import prod
+from math import gcd, prod
 from typing import TYPE_CHECKING, NamedTuple
 
-from . import plan
 from .plan import Tile, ceil_div, round_up
 
 if TYPE_CHECKING:
     from ..geometry import Axis
 
 Tap = tuple[int, int]  # index, offset
+
+APART = 12  # outputs of a phase at least, where dilated taps make phases of every so many
 
 
 class Phase(NamedTuple):
@@ -80,6 +81,24 @@ def gather(axis: Axis) -> Direction:
 ABSENT = Direction(1, 1, 1, 1, [Phase(0, 1, [(0, 0)])], False)  # an axis that a 1-D or 2-D map does not have
 
 
+class Shapes(NamedTuple):
+    """What is correlated. Channels are those of a group, counted in parts."""
+
+    directions: tuple[Direction, ...]
+    batch: int
+    groups: int
+    parts: int
+    source_channels: int
+    target_channels: int
+    tile: Tile
+
+    @property
+    def spatial(self) -> tuple[Direction, Direction, Direction]:
+        """Three axes, whether the maps have them or not."""
+        z, y, x = [ABSENT] * (3 - len(self.directions)) + list(self.directions)
+        return z, y, x
+
+
 def inside(directions: tuple[Direction, ...]) -> float:
     """Which part of the outputs of a gather with a stride all taps lead into the source; else nothing."""
     share = 1.0
@@ -90,6 +109,28 @@ def inside(directions: tuple[Direction, ...]) -> float:
         first, last = ceil_div(-taps[0][1], step), (direction.source_size - 1 - taps[-1][1]) // step
         share *= max(0, min(last + 1, outputs) - max(first, 0)) / outputs
     return share
+
+
+def regrouped(direction: Direction) -> Direction:
+    """The same with outputs grouped so that taps of a phase meet neighbours among its pixels, as pairs need.
+
+    Dilated taps meet pixels that are further apart than those of neighbouring outputs.
+    """
+    step = direction.source_step
+    distance = gcd(*(offset - phase.taps[0][1] for phase in direction.phases for _, offset in phase.taps))
+    each = distance // gcd(distance, step)
+    if each < 2 or direction.outputs < APART * each:
+        return direction
+    phases = [
+        Phase(
+            phase.first + i * direction.step,
+            ceil_div(phase.outputs - i, each),
+            [(tap, offset + i * step) for tap, offset in phase.taps],
+        )
+        for phase in direction.phases
+        for i in range(each)
+    ]
+    return direction._replace(source_step=each * step, step=each * direction.step, phases=sorted(phases))
 
 
 class Fan(NamedTuple):
@@ -132,28 +173,33 @@ def fan_out(direction: Direction) -> tuple[Direction, Fan] | None:
     return whole, Fan(base, direction.step, places)
 
 
-def fans(
-    spatial: tuple[Direction, ...], source_channels: int, target_channels: int, tile: Tile
-) -> tuple[tuple[Direction, ...], tuple[Fan | None, ...]]:
+def fans(shapes: Shapes) -> tuple[Shapes, tuple[Fan | None, ...]]:
     """Compute phases side by side, as if they were channels, where this fills the panels better."""
+    spatial, channels, unit = shapes.spatial, shapes.target_channels, shapes.tile.unit
     merged = [fan_out(direction) for direction in spatial]
     if not any(merged):
-        return spatial, (None,) * len(spatial)
+        return shapes, (None,) * 3
     chosen = tuple(found[0] if found else direction for found, direction in zip(merged, spatial, strict=True))
     size = prod(found[1].size for found in merged if found)
 
     def cost(directions: tuple[Direction, ...], channels: int) -> int:
         outputs = prod(sum(phase.outputs for phase in direction.phases) for direction in directions)
-        return outputs * round_up(channels, tile.unit)
+        return outputs * round_up(channels, unit)
 
-    depth = source_channels * prod(len(direction.phases[0].taps) for direction in spatial)
+    depth = shapes.source_channels * prod(len(direction.phases[0].taps) for direction in spatial)
     if (
         size == 1
-        or min(depth, size * target_channels) < tile.unit
-        or cost(chosen, target_channels * size) > 0.9 * cost(spatial, target_channels)
+        or min(depth, size * channels) < unit
+        or cost(chosen, channels * size) > 0.9 * cost(spatial, channels)
     ):
-        return spatial, (None,) * len(spatial)
-    return chosen, tuple(found[1] if found else None for found in merged)
+        return shapes, (None,) * 3
+    fan = tuple(found[1] if found else None for found in merged)
+    return shapes._replace(directions=chosen, target_channels=channels * size), fan
+
+
+def unit_of(elements: list[tuple[tuple[int, ...], int]]) -> int:
+    """How many outputs of a phase are computed together: two where they are in pairs."""
+    return min(2, max((len(members) for members, _ in elements), default=1))
 
 
 class Slots(NamedTuple):
@@ -161,11 +207,13 @@ class Slots(NamedTuple):
 
     An element is what is multiplied together: (slots, offset of the first pixel). One slot is a tap; the same
     one twice a tap that serves both outputs of a pair; three are a tap, the sum of two taps, the other tap.
+    A phase without the last of these is not computed in pairs.
     """
 
-    taps: list[Tap]  # of each slot that is a tap: those that no output meets come last
+    taps: list[int]  # of each slot that is a tap: those that no output meets come last
     sums: list[tuple[int, int]]  # the two slots of each slot that is a sum
-    firsts: list[int]  # the first slot of each phase, and the end of the last
+    rows: list[Tap]  # slot and offset of the taps, phase by phase
+    firsts: list[int]  # the first row of each phase, and the end of the last
     elements: list[list[tuple[tuple[int, ...], int]]]  # of each phase
 
     @property
@@ -173,35 +221,45 @@ class Slots(NamedTuple):
         """How many there are."""
         return len(self.taps) + len(self.sums)
 
+    def met(self, direction: Direction) -> int:
+        """How many source pixels its elements meet, in whole units of outputs."""
+        return sum(
+            len(elements) * round_up(phase.outputs, unit_of(elements))
+            for elements, phase in zip(self.elements, direction.phases, strict=True)
+        )
+
 
 def slots(direction: Direction, paired: bool) -> Slots:
     """Order the weights of one axis, for outputs one by one or in pairs."""
-    taps = [tap for phase in direction.phases for tap in phase.taps]
-    met = {t for t, _ in taps}
-    every = taps + [(t, 0) for t in range(direction.kernel) if t not in met]
-    sums: list[tuple[int, int]] = []
+    met = dict.fromkeys(t for phase in direction.phases for t, _ in phase.taps)
+    every = [*met, *(t for t in range(direction.kernel) if t not in met)]
+    slot_of = {t: slot for slot, t in enumerate(every)}
+    sums: dict[tuple[int, int], int] = {}
+    rows: list[Tap] = []
     firsts, elements = [0], []
     for phase in direction.phases:
-        left = {offset: firsts[-1] + i for i, (_, offset) in enumerate(phase.taps)}
-        firsts.append(firsts[-1] + len(left))
+        rows += [(slot_of[t], offset) for t, offset in phase.taps]
+        left = {offset: slot for slot, offset in rows[firsts[-1] :]}
+        firsts.append(len(rows))
         members: list[tuple[tuple[int, ...], int]] = []
+        joins = paired and any(offset + direction.source_step in left for offset in left)
         while left:
             offset, slot = next(iter(left.items()))
             del left[offset]
-            other = left.pop(offset + direction.source_step, None) if paired else None
+            other = left.pop(offset + direction.source_step, None) if joins else None
             if other is not None:
-                members.append(((slot, len(every) + len(sums), other), offset))
-                sums.append((slot, other))
+                between = sums.setdefault((slot, other), len(every) + len(sums))
+                members.append(((slot, between, other), offset))
             else:
-                members.append(((slot, slot) if paired else (slot,), offset))
+                members.append(((slot, slot) if joins else (slot,), offset))
         elements.append(members)
-    return Slots(every, sums, firsts, elements)
+    return Slots(every, list(sums), rows, firsts, elements)
 
 
 def products_of(direction: Direction, paired: bool) -> int:
     """How many products the outputs of one channel have along one axis."""
     return sum(
-        sum(len(members) for members, _ in elements) * ceil_div(phase.outputs, 1 + paired)
+        sum(len(members) for members, _ in elements) * ceil_div(phase.outputs, unit_of(elements))
         for elements, phase in zip(slots(direction, paired).elements, direction.phases, strict=True)
     )
 
@@ -210,49 +268,21 @@ def products_met(direction: Direction, paired: bool) -> int:
     """The same without those that pairs leave out: with pixels beside the source, or of no output."""
     step, count = direction.source_step, 0
     for elements, phase in zip(slots(direction, paired).elements, direction.phases, strict=True):
+        unit = unit_of(elements)
         for members, offset in elements:
             # Pixels of the source are those from low to high, in steps from the first output's.
             low, high = ceil_div(-offset, step), (direction.source_size - 1 - offset) // step + 1
             for point in range(len(members)):
                 first = min(point, 1)
                 last = first + (len(members) == 3 and point != 1)
-                units = ceil_div(phase.outputs, 1 + paired)
-                if paired and point == len(members) - 1:
+                units = ceil_div(phase.outputs, unit)
+                if unit > 1 and point == len(members) - 1:
                     units = phase.outputs // 2
-                begin = max(0, ceil_div(low - last, 1 + paired))
-                count += max(0, min(units, ceil_div(high - first, 1 + paired)) - begin)
+                begin = max(0, ceil_div(low - last, unit))
+                count += max(0, min(units, ceil_div(high - first, unit)) - begin)
     return count
 
 
 def saved_by_pairs(spatial: tuple[Direction, ...]) -> tuple[bool, ...]:
     """Along which axes there are a tenth fewer products with outputs in pairs."""
     return tuple(products_of(each, True) < 0.9 * products_of(each, False) for each in spatial)
-
-
-def pairs(
-    spatial: tuple[Direction, ...], batch: int, source_channels: int, target_channels: int, exact: bool
-) -> tuple[bool, ...]:
-    """Along which axes taps of a weight gradient are in pairs: where that saves more than it costs.
-
-    Not where the sums are to be ``exact``: float64 and complex numbers are for those who count digits.
-    """
-    if exact or min(source_channels, target_channels) < 32:  # channels have to fill vectors
-        return (False,) * len(spatial)
-    chosen = saved_by_pairs(spatial)
-    rest, growth, products, points = 1.0, 1.0, float(source_channels), 1.0
-    for direction, pair in zip(spatial, chosen, strict=True):
-        direct = products_of(direction, False)
-        products *= direct / sum(phase.outputs for phase in direction.phases)
-        if pair:
-            rest *= products_of(direction, True) / direct
-            growth *= slots(direction, True).size / direction.kernel
-            points *= 3 / 2
-    # Packing a weight costs about as much as multiplying it by 50 pixels.
-    pixels = batch * prod(direction.outputs for direction in spatial)
-    # Pairs cost a fifteenth of all products, and to add up the points of an output as much as some more.
-    if (
-        pixels * (1 - rest) < 50 * (growth - 1)
-        or products * (1 - 1 / 15 - rest) < plan.POINT_PRODUCTS * points
-    ):
-        return (False,) * len(spatial)
-    return chosen

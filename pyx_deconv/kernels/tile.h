@@ -17,6 +17,8 @@
 
 #include <stddef.h>
 
+#include "typed.h"
+
 #if defined(__AVX512F__)
 #define VECTOR_BYTES 64
 #define TILE_ROWS 8 /* 8 x 2 accumulators of 32 registers; 12 rows are no faster, and too many pointers */
@@ -50,5 +52,31 @@
 #include "tile_body.h"
 #undef REAL
 #undef NAME
+
+/* The same where a number stands for two of bfloat16, side by side: the products of both are added at a time. Only a
+ * processor that can do so may call it. */
+#if defined(__AVX512F__) && (defined(__clang__) || __GNUC__ >= 10)
+#include <immintrin.h>
+#define TILE_DOTS 1
+#define REAL float
+#define NAME(name) name##_dots
+#define TILE_TARGET __attribute__((target("avx512bf16")))
+#define ADD_PRODUCTS(SUM, X, WIDE) SUM = (VECTOR)_mm512_dpbf16_ps(SUM, (__m512bh)_mm512_set1_ps(X), (__m512bh)(WIDE))
+#define ADD_HALF(SUM, X, HALF) SUM = (HALF_VECTOR)_mm256_dpbf16_ps(SUM, (__m256bh)_mm256_set1_ps(X), (__m256bh)(HALF))
+#include "tile_body.h"
+#undef REAL
+#undef NAME
+#undef TILE_TARGET
+#undef ADD_PRODUCTS
+#undef ADD_HALF
+#else
+#define TILE_DOTS 0
+#define tile_dots tile_float /* never called */
+#endif
+
+#define tall_tile(used_rows, segments, depth, rows, ...) \
+    TYPED(tall_tile, rows)(used_rows, segments, depth, rows, __VA_ARGS__)
+#define tile_at(width, segments, depth, used_rows, rows, ...) \
+    TYPED(tile, rows)(width, segments, depth, used_rows, rows, __VA_ARGS__)
 
 #endif

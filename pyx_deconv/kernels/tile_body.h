@@ -1,5 +1,13 @@
 /* Included by tile.h once for each REAL; see there for what it computes. */
 
+#ifndef ADD_PRODUCTS
+#define TILE_TARGET
+/* A splat: 0 + x would cost an addition, because of -0.0. */
+#define ADD_PRODUCTS(SUM, X, WIDE) SUM += (X - (VECTOR){0}) * WIDE
+#define ADD_HALF(SUM, X, HALF) SUM += (X - (HALF_VECTOR){0}) * HALF
+#define PLAIN_PRODUCTS
+#endif
+
 /* Row i of the sums, with what is added to it, to where it belongs. */
 #define PUT(TO, i, WIDE, HALF)                                                                                         \
     if (i < used_rows) {                                                                                               \
@@ -19,7 +27,7 @@
 
 /* ROWS rows, and panels of WIDE whole vectors and, with HALF, half a vector more. */
 #define TILE_OF(NAME, ROWS, WIDE, HALF)                                                                                \
-    static __attribute__((noinline)) void NAME(                                                                        \
+    static __attribute__((noinline)) TILE_TARGET void NAME(                                                            \
         ptrdiff_t segments, ptrdiff_t depth, ptrdiff_t used_rows, const REAL *const *rows, const ptrdiff_t *shifts,    \
         ptrdiff_t row_step, const REAL *panel, const ptrdiff_t *offsets, ptrdiff_t panel_step, REAL *c,                \
         ptrdiff_t c_step, const ptrdiff_t *places, const REAL *bias, int adds)                                         \
@@ -41,12 +49,11 @@
                     half = *(const UNALIGNED_HALF *)(lanes + WIDE * LANES);                                            \
                 _Pragma("GCC unroll 16") for (int i = 0; i < ROWS; i++)                                                \
                 {                                                                                                      \
-                    /* A splat: 0 + x would cost an addition, because of -0.0. */                                      \
                     const REAL x = row[i][k * row_step];                                                               \
                     for (int v = 0; v < WIDE; v++)                                                                     \
-                        sum[i][v] += (x - (VECTOR){0}) * wide[v];                                                      \
+                        ADD_PRODUCTS(sum[i][v], x, wide[v]);                                                           \
                     if (HALF)                                                                                          \
-                        half_sum[i] += (x - (HALF_VECTOR){0}) * half;                                                  \
+                        ADD_HALF(half_sum[i], x, half);                                                                \
                 }                                                                                                      \
                 lanes += panel_step;                                                                                   \
             }                                                                                                          \
@@ -69,16 +76,31 @@ typedef REAL HALF_VECTOR __attribute__((vector_size(HALF_BYTES)));
 typedef REAL UNALIGNED __attribute__((vector_size(VECTOR_BYTES), aligned(sizeof(REAL)), may_alias));
 typedef REAL UNALIGNED_HALF __attribute__((vector_size(HALF_BYTES), aligned(sizeof(REAL)), may_alias));
 
-enum { NAME(HALF_ROWS) = (TILE_ROWS + 1) / 2 };
-TILE_OF(NAME(tile_4), TILE_ROWS, 2, 0)
-TILE_OF(NAME(tile_2), TILE_ROWS, 1, 0)
-TILE_OF(NAME(short_tile_4), NAME(HALF_ROWS), 2, 0)
-TILE_OF(NAME(short_tile_2), NAME(HALF_ROWS), 1, 0)
+/* A tile for each width of the panel and each number of rows from half of all on: fewer rows are no faster. */
 #if TILE_QUARTERS
-TILE_OF(NAME(tile_3), TILE_ROWS, 1, 1)
-TILE_OF(NAME(tile_1), TILE_ROWS, 0, 1)
-TILE_OF(NAME(short_tile_3), NAME(HALF_ROWS), 1, 1)
-TILE_OF(NAME(short_tile_1), NAME(HALF_ROWS), 0, 1)
+#define TILES_OF(ROWS)                                                                                                 \
+    TILE_OF(NAME(tile_##ROWS##_1), ROWS, 0, 1)                                                                         \
+    TILE_OF(NAME(tile_##ROWS##_2), ROWS, 1, 0)                                                                         \
+    TILE_OF(NAME(tile_##ROWS##_3), ROWS, 1, 1)                                                                         \
+    TILE_OF(NAME(tile_##ROWS##_4), ROWS, 2, 0)
+#else
+#define TILES_OF(ROWS)                                                                                                 \
+    TILE_OF(NAME(tile_##ROWS##_2), ROWS, 1, 0)                                                                         \
+    TILE_OF(NAME(tile_##ROWS##_4), ROWS, 2, 0)
+#endif
+TILES_OF(4)
+#if TILE_ROWS == 4
+TILES_OF(2)
+TILES_OF(3)
+#elif TILE_ROWS == 6
+TILES_OF(3)
+TILES_OF(5)
+TILES_OF(6)
+#else
+TILES_OF(5)
+TILES_OF(6)
+TILES_OF(7)
+TILES_OF(8)
 #endif
 
 static inline void NAME(tile)(ptrdiff_t width, ptrdiff_t segments, ptrdiff_t depth, ptrdiff_t used_rows,
@@ -86,24 +108,32 @@ static inline void NAME(tile)(ptrdiff_t width, ptrdiff_t segments, ptrdiff_t dep
                               const ptrdiff_t *offsets, ptrdiff_t panel_step, REAL *c, ptrdiff_t c_step,
                               const ptrdiff_t *places, const REAL *bias, int adds)
 {
-    const int is_short = used_rows <= NAME(HALF_ROWS);
-#define TILE(QUARTERS)                                                                                                 \
-    (is_short ? NAME(short_tile_##QUARTERS) : NAME(tile_##QUARTERS))(segments, depth, used_rows, rows, shifts,         \
-                                                                     row_step, panel, offsets, panel_step, c, c_step,  \
-                                                                     places, bias, adds)
-    if (2 * width > 3 * LANES || (!TILE_QUARTERS && width > LANES))
-        TILE(4);
+    typedef void function(ptrdiff_t, ptrdiff_t, ptrdiff_t, const REAL *const *, const ptrdiff_t *, ptrdiff_t,
+                          const REAL *, const ptrdiff_t *, ptrdiff_t, REAL *, ptrdiff_t, const ptrdiff_t *,
+                          const REAL *, int);
 #if TILE_QUARTERS
-    else if (width > LANES)
-        TILE(3);
-    else if (2 * width <= LANES)
-        TILE(1);
+#define TILES(ROWS) {NAME(tile_##ROWS##_1), NAME(tile_##ROWS##_2), NAME(tile_##ROWS##_3), NAME(tile_##ROWS##_4)}
+    const int quarter = width > LANES ? 2 + (2 * width > 3 * LANES) : 2 * width > LANES;
+#else
+#define TILES(ROWS) {NAME(tile_##ROWS##_2), NAME(tile_##ROWS##_4)}
+    const int quarter = width > LANES;
 #endif
-    else
-        TILE(2);
-#undef TILE
+    static function *const tiles[][TILE_QUARTERS ? 4 : 2] = {
+#if TILE_ROWS == 4
+        TILES(2), TILES(3), TILES(4),
+#elif TILE_ROWS == 6
+        TILES(3), TILES(4), TILES(5), TILES(6),
+#else
+        TILES(4), TILES(5), TILES(6), TILES(7), TILES(8),
+#endif
+    };
+    enum { LEAST = (TILE_ROWS + 1) / 2 };
+    tiles[used_rows > LEAST ? used_rows - LEAST : 0][quarter](segments, depth, used_rows, rows, shifts, row_step, panel,
+                                                              offsets, panel_step, c, c_step, places, bias, adds);
+#undef TILES
 }
 
+#ifdef PLAIN_PRODUCTS
 #define TALL_TILE_OF(ROWS)                                                                                             \
     static __attribute__((noinline)) void NAME(tall_tile_##ROWS)(                                                      \
         ptrdiff_t segments, ptrdiff_t depth, const REAL *rows, const ptrdiff_t *shifts, ptrdiff_t row_step,            \
@@ -149,9 +179,16 @@ static inline void NAME(tall_tile)(ptrdiff_t used_rows, ptrdiff_t segments, ptrd
 #endif
 }
 
+#undef TALL_TILE_OF
+#undef TILE_TARGET
+#undef ADD_PRODUCTS
+#undef ADD_HALF
+#undef PLAIN_PRODUCTS
+#endif
+
 #undef PUT
 #undef TILE_OF
-#undef TALL_TILE_OF
+#undef TILES_OF
 #undef LANES
 #undef VECTOR
 #undef HALF_VECTOR

@@ -15,6 +15,8 @@
 
 #include <stddef.h>
 
+#include "typed.h"
+
 #if defined(__clang__) || __GNUC__ >= 12
 #define SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
 #else
@@ -34,5 +36,10 @@
 #include "transpose_body.h"
 #undef REAL
 #undef NAME
+
+#define transpose(source, ...) TYPED(transpose, source)(source, __VA_ARGS__)
+#define transpose_to(source, ...) TYPED(transpose_to, source)(source, __VA_ARGS__)
+#define transpose_rows(rows, ...) TYPED(transpose_rows, rows)(rows, __VA_ARGS__)
+#define interleave(count, lines, ...) TYPED(interleave, lines)(count, lines, __VA_ARGS__)
 
 #endif

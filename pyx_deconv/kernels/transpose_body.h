@@ -103,22 +103,24 @@ static inline void NAME(transpose_to)(const REAL *source, ptrdiff_t source_step,
 static inline void NAME(transpose_rows)(const REAL *const *rows, ptrdiff_t count, ptrdiff_t columns,
                                         const REAL *shift, REAL *target, ptrdiff_t target_step)
 {
-    const ptrdiff_t most = 128 / sizeof(REAL);
+    enum { MOST = 128 / sizeof(REAL), LINE = 64 / sizeof(REAL) };
     ptrdiff_t done = count >= 4 ? columns / 4 * 4 : 0;
-    /* Rows for two cache lines of the target: those of so many rows stay in L1 for all columns. */
-    for (ptrdiff_t first = 0; first < count; first += most)
-        for (ptrdiff_t column = 0; column < done; column += 4) {
-            const NAME(four) shifts = shift ? *(const NAME(four) *)(shift + column) : (NAME(four)){0};
+    /* Rows for two cache lines of the target, and what about a cache line of them has: rows may push each other out of
+     * L1, and no line is to be fetched again. */
+    for (ptrdiff_t first = 0; first < count; first += MOST)
+        for (ptrdiff_t begin = 0; begin < done; begin += LINE)
             /* Four at a time, of which the last four overlap those before them. */
-            for (ptrdiff_t next = first; next < count && next < first + most; next += 4) {
+            for (ptrdiff_t next = first; next < count && next < first + MOST; next += 4) {
                 const ptrdiff_t row = next + 4 <= count ? next : count - 4;
-                REAL *to = target + column * target_step + row;
-                NAME(four) block[4];
-                for (int i = 0; i < 4; i++)
-                    block[i] = *(const NAME(four) *)(rows[row + i] + column) + shifts;
-                NAME(transpose_four)(block, to, to + target_step, to + 2 * target_step, to + 3 * target_step);
+                for (ptrdiff_t column = begin; column < done && column < begin + LINE; column += 4) {
+                    const NAME(four) shifts = shift ? *(const NAME(four) *)(shift + column) : (NAME(four)){0};
+                    REAL *to = target + column * target_step + row;
+                    NAME(four) block[4];
+                    for (int i = 0; i < 4; i++)
+                        block[i] = *(const NAME(four) *)(rows[row + i] + column) + shifts;
+                    NAME(transpose_four)(block, to, to + target_step, to + 2 * target_step, to + 3 * target_step);
+                }
             }
-        }
     for (ptrdiff_t column = done; column < columns; column++)
         for (ptrdiff_t row = 0; row < count; row++)
             target[column * target_step + row] = rows[row][column] + (shift ? shift[column] : 0);

@@ -12,6 +12,7 @@ cdef class GradientPlan:
     cdef Py_ssize_t chunks, chunk_blocks
     cdef Py_ssize_t coarse_block, coarse_blocks, fine_block, fine_blocks
     cdef readonly Py_ssize_t tasks, work_size
+    cdef readonly bint swapped         # the maps have changed places
 
     def __init__(self, fields):
         self.groups, self.parts, self.coarse_channels, self.fine_channels = fields.channels
@@ -115,6 +116,13 @@ cdef inline void fetch_ahead(Ahead *ahead) noexcept nogil:
             ahead.left -= 1
             advance(ahead.at, &ahead.runs)
             begin_run(ahead)
+
+
+cdef inline void fetch_run(const real_t *run, Py_ssize_t size) noexcept nogil:
+    # What will be written soon.
+    cdef Py_ssize_t k, line = CACHE_LINE // sizeof(real_t)
+    for k in range((size + line - 1) // line):
+        fetch(run + k * line)
 
 
 cdef class WeightGradientPlan(GradientPlan):
