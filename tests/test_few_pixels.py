@@ -134,9 +134,11 @@ CHOSEN = {
     "pix2pix": (1, 512, 512, (2, 2), (4, 4), 2),
     "DCGAN": (8, 1024, 512, (4, 4), (4, 4), 2),
     "HiFi-GAN": (1, 512, 256, (64,), (16,), 8),
-    "1-D": (4, 512, 192, (30,), (12,), 6),
+    "1-D": (1, 512, 300, (30,), (12,), 6),
+    "taps outside": (4, 320, 256, (3, 3), (5, 5), 1),
 }
-KEPT = ("pix2pix", "HiFi-GAN")  # few pixels with a weight that leaves the caches
+# With a packed weight: where tiles would multiply more taps outside, few pixels with a weight from memory
+KEPT = {True: ("DCGAN", "taps outside"), False: ("pix2pix", "HiFi-GAN", "1-D", "taps outside")}
 OTHER = {
     "many pixels": (16, 256, 128, (16, 16), (4, 4), 2),
     "small weight": (1, 16, 16, (2, 2), (4, 4), 2),
@@ -154,9 +156,9 @@ def test_where_it_is_chosen(name, scatters, dtype):
     shapes = axes, batch, 1, coarse, fine
     tile = kernels.ARITHMETIC[dtype].tile
     large = coarse * fine * np.prod(kernel) >= plan.LARGE_WEIGHT
-    assert (large and plan_columns.few_pixels(scatters, *shapes, True, False, tile)) == (name in CHOSEN)
-    kept = plan_columns.few_pixels(scatters, *shapes, True, True, tile)
-    assert kept == (not scatters and name in KEPT)
+    for layout in ((True, True), (False, False)):
+        assert (large and plan_columns.few_pixels(scatters, *shapes, layout, False, tile)) == (name in CHOSEN)
+        assert plan_columns.few_pixels(scatters, *shapes, layout, True, tile) == (name in KEPT[scatters])
     if name in CHOSEN:
         fields = plan_columns.columns(scatters, axes, batch, 1, coarse, fine, tile)
         tasks, work_size, columns_size = fields.sizes

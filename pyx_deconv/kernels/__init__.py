@@ -231,7 +231,7 @@ def _columns_plan(
     groups: int,
     coarse_channels: int,
     fine_channels: int,
-    in_place: bool,
+    side_by_side: tuple[bool, bool],
     kept: bool,
     dtype: str,
 ) -> tuple[Any, int] | None:
@@ -241,7 +241,7 @@ def _columns_plan(
     if (
         arithmetic.real != arithmetic.stored
         or arithmetic.parts > 1
-        or not plan_columns.few_pixels(scatters, *shape, in_place, kept, arithmetic.tile)
+        or not plan_columns.few_pixels(scatters, *shape, side_by_side, kept, arithmetic.tile)
     ):
         return None
     fields = plan_columns.columns(scatters, *shape, arithmetic.tile)
@@ -341,9 +341,8 @@ class Correlation:
         self._columns = None
         if weight.size >= plan.LARGE_WEIGHT:
             coarse, fine = channels if scatters else channels[::-1]
-            in_place = source.strides[1] == source.itemsize
             self._columns = _columns_plan(
-                scatters, axes, len(source), groups, coarse, fine, in_place, keeps, dtype
+                scatters, axes, len(source), groups, coarse, fine, side_by_side, keeps, dtype
             )
         self._plan = None if self._columns else _correlation_plan(*self._shapes, True, dtype)
 

@@ -108,11 +108,15 @@ cdef inline void list_places(ColumnsPlan plan, const Py_ssize_t *coarse, Py_ssiz
     cdef Py_ssize_t t
     cdef Py_ssize_t tap[4]
     cdef Py_ssize_t met[4]
+    cdef Box every
+    for t in range(4):
+        every.start[t], every.size[t] = 0, plan.kernel[t]
+    unravel(first, plan.kernel, tap)
     for t in range(taps):
-        unravel(first + t, plan.kernel, tap)
         place[t] = plan.fine_pixels
         if meet(plan, coarse, tap, met):
             place[t] = ((met[0] * plan.fine_size[1] + met[1]) * plan.fine_size[2] + met[2]) * plan.fine_size[3] + met[3]
+        advance(tap, &every)
 
 
 cdef int make_columns_of(ColumnsPlan plan, Py_ssize_t task, const real_t[:, :, :, :, :, :] fine, real_t[::1] columns,

@@ -8,11 +8,18 @@ from typing import TYPE_CHECKING
 
 from . import plan
 from .plan import Shape, Tile, ceil_div, even, four, round_up
+from .plan_costs import in_long_rows, tiling
+from .taps import Shapes, scatter
 
 if TYPE_CHECKING:
     from ..geometry import Axis
 
 DOT_PIXELS = 4  # of columns.h: so few that their sums stay in registers while the weight passes
+# How many multiplications take as long as one here, and as something else, in a scatter:
+SLOWER = 1.05
+COPIED = 6  # to copy a weight into a panel
+ADDED = 70  # to add a product to what a fine pixel has
+WEIGHT_OF_TILES = (22, 44)  # to pack a weight for tiles, from the caches or from memory
 
 
 @dataclass(frozen=True)
@@ -41,11 +48,14 @@ def few_pixels(
     groups: int,
     coarse_channels: int,
     fine_channels: int,
-    channels_last: bool,
+    channels_last: tuple[bool, bool],
     kept: bool,
     tile: Tile,
 ) -> bool:
-    """Whether to take the weight as it lies, or to pack it; packed, it may be ``kept`` for the next call."""
+    """Whether to take the weight as it lies, or to pack it; packed, it may be ``kept`` for the next call.
+
+    ``channels_last``: whether channels of the source, the target lie side by side.
+    """
     taps = prod(axis.kernel for axis in axes)
     pixels, fine_pixels = (batch * prod(getattr(axis, side) for axis in axes) for side in ("coarse", "fine"))
     if min(coarse_channels, fine_channels * taps) < 32:
@@ -53,21 +63,51 @@ def few_pixels(
     # What a task needs has to stay in the cache for one channel at least.
     if max(fine_pixels, taps, pixels * taps // 4 if scatters else 0) * tile.itemsize > plan.PACKED_BYTES // 2:
         return False
-    if not scatters and groups * pixels * fine_channels * taps * tile.itemsize > plan.PARTIAL_BYTES:
+    far = groups * coarse_channels * fine_channels * taps * tile.itemsize > plan.WEIGHT_BYTES
+    if scatters:
+        directions = tuple(map(scatter, axes))
+        shapes = Shapes(directions, batch, groups, 1, coarse_channels, fine_channels, tile)
+        packing = 0 if kept else WEIGHT_OF_TILES[far]
+        return scatter_pays(shapes, taps, pixels, fine_pixels, channels_last, packing)
+    if groups * pixels * fine_channels * taps * tile.itemsize > plan.PARTIAL_BYTES:
         return False
     # Columns are made for every pixel and tap, packed weights for every channel and tap. With fewer channels,
     # or where a channels-last map would be read in place, more pixels are faster packed, and in pairs.
-    factor = 2 if scatters or channels_last or coarse_channels < 512 else 1
-    if scatters and channels_last:
-        factor *= 2
-    if pixels * factor > coarse_channels:
+    if pixels * (2 if channels_last[0] or coarse_channels < 512 else 1) > coarse_channels:
         return False
     # Packed, a weight is not multiplied where taps land outside, and by more pixels in pairs: faster, as long
     # as it stays in the caches.
-    if kept:
-        large = groups * coarse_channels * fine_channels * taps * tile.itemsize > plan.WEIGHT_BYTES
-        return not scatters and large and pixels <= 64 and met(axes) > 0.7
-    return True
+    return not kept or (far and pixels <= 64 and met(axes) > 0.7)
+
+
+def scatter_pays(
+    shapes: Shapes, taps: int, pixels: int, fine_pixels: int, channels_last: tuple[bool, bool], packing: int
+) -> bool:
+    """Whether tiles take longer, of which each weight costs some ``packing``.
+
+    They multiply taps of which many lead beside small maps. Here every product is added up on its own.
+    """
+    directions, tile = shapes.directions, shapes.tile
+    if not all(direction.phases for direction in directions):
+        return False
+    coarse_channels, fine_channels = shapes.source_channels, shapes.target_channels
+    in_place = channels_last[0] and in_long_rows(directions, shapes.groups, coarse_channels)
+    tiles = shapes.batch * tiling(shapes, (in_place, channels_last[1])).cost
+    width = taps * scatter_block(pixels, fine_pixels, taps, fine_channels, tile)
+    filled = width / round_up(width, tile.unit)
+    rows = pixels if pixels <= 2 * tile.rows else round_up(pixels, tile.rows)
+    weights = coarse_channels * fine_channels * taps
+    added = pixels * fine_channels * taps
+    return weights * (SLOWER / filled * rows + COPIED - packing) + ADDED * added < tiles
+
+
+def scatter_block(pixels: int, fine_pixels: int, taps: int, fine_channels: int, tile: Tile) -> int:
+    """Of how many fine channels a task has the sums of all taps."""
+    # Runs of the weight, eight at a time: where they lie 2**n apart, L1 keeps no more.
+    runs = 32 if pixels <= 2 * tile.rows else 8
+    most = min(runs * tile.lanes, 2 * plan.SUMS_BYTES // (tile.itemsize * pixels)) // taps
+    most = min(most, plan.PACKED_BYTES // (tile.itemsize * fine_pixels))
+    return even(fine_channels, max(1, most))
 
 
 def met(axes: tuple[Axis, ...]) -> float:
@@ -102,10 +142,7 @@ def columns(
     lanes = tile.lanes
     direct = pixels <= (2 * tile.rows if scatters else DOT_PIXELS)
     if scatters:
-        # Runs of the weight, eight at a time: where they lie 2**n apart, L1 keeps no more.
-        most = min((32 if direct else 8) * lanes, 2 * plan.SUMS_BYTES // (tile.itemsize * pixels)) // taps
-        most = min(most, plan.PACKED_BYTES // (tile.itemsize * fine_pixels))
-        channel_block = even(fine_channels, max(1, most))
+        channel_block = scatter_block(pixels, fine_pixels, taps, fine_channels, tile)
         width = round_up(channel_block * taps, tile.unit)
         depth = 8 if direct else plan.PACKED_BYTES // (tile.itemsize * max(8 * lanes, width))
         depth = even(coarse_channels, max(1, depth))
