@@ -134,11 +134,11 @@ CHOSEN = {
     "pix2pix": (1, 512, 512, (2, 2), (4, 4), 2),
     "DCGAN": (8, 1024, 512, (4, 4), (4, 4), 2),
     "HiFi-GAN": (1, 512, 256, (64,), (16,), 8),
-    "1-D": (1, 512, 300, (30,), (12,), 6),
+    "1-D": (1, 512, 96, (24,), (12,), 6),
     "taps outside": (4, 320, 256, (3, 3), (5, 5), 1),
 }
-# With a packed weight: where tiles would multiply more taps outside, few pixels with a weight from memory
-KEPT = {True: ("DCGAN", "taps outside"), False: ("pix2pix", "HiFi-GAN", "1-D", "taps outside")}
+# With a packed weight: where tiles would multiply more taps outside, or four pixels with a weight from memory
+KEPT = {True: ("DCGAN", "taps outside"), False: ("pix2pix",)}
 OTHER = {
     "many pixels": (16, 256, 128, (16, 16), (4, 4), 2),
     "small weight": (1, 16, 16, (2, 2), (4, 4), 2),

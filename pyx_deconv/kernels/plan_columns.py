@@ -9,17 +9,18 @@ from typing import TYPE_CHECKING
 from . import plan
 from .plan import Shape, Tile, ceil_div, even, four, round_up
 from .plan_costs import in_long_rows, tiling
-from .taps import Shapes, scatter
+from .taps import Shapes, gather, scatter
 
 if TYPE_CHECKING:
     from ..geometry import Axis
 
 DOT_PIXELS = 4  # of columns.h: so few that their sums stay in registers while the weight passes
-# How many multiplications take as long as one here, and as something else, in a scatter:
+# How many multiplications take as long as one here, and as something else, in a gather and a scatter:
 SLOWER = 1.05
-COPIED = 6  # to copy a weight into a panel
-ADDED = 70  # to add a product to what a fine pixel has
-WEIGHT_OF_TILES = (22, 44)  # to pack a weight for tiles, from the caches or from memory
+COPIED = (0, 6)  # to copy a weight into a panel
+MOVED = (30, 70)  # to make an element of a column, to add one to what a fine pixel has
+WEIGHT_OF_TILES = (22, 50)  # to pack a weight for tiles, from the caches or from memory
+KEPT_WEIGHT = (4, 0)  # to read a packed one from memory
 
 
 @dataclass(frozen=True)
@@ -63,42 +64,28 @@ def few_pixels(
     # What a task needs has to stay in the cache for one channel at least.
     if max(fine_pixels, taps, pixels * taps // 4 if scatters else 0) * tile.itemsize > plan.PACKED_BYTES // 2:
         return False
-    far = groups * coarse_channels * fine_channels * taps * tile.itemsize > plan.WEIGHT_BYTES
-    if scatters:
-        directions = tuple(map(scatter, axes))
-        shapes = Shapes(directions, batch, groups, 1, coarse_channels, fine_channels, tile)
-        packing = 0 if kept else WEIGHT_OF_TILES[far]
-        return scatter_pays(shapes, taps, pixels, fine_pixels, channels_last, packing)
-    if groups * pixels * fine_channels * taps * tile.itemsize > plan.PARTIAL_BYTES:
+    if not scatters and groups * pixels * fine_channels * taps * tile.itemsize > plan.PARTIAL_BYTES:
         return False
-    # Columns are made for every pixel and tap, packed weights for every channel and tap. With fewer channels,
-    # or where a channels-last map would be read in place, more pixels are faster packed, and in pairs.
-    if pixels * (2 if channels_last[0] or coarse_channels < 512 else 1) > coarse_channels:
-        return False
-    # Packed, a weight is not multiplied where taps land outside, and by more pixels in pairs: faster, as long
-    # as it stays in the caches.
-    return not kept or (far and pixels <= 64 and met(axes) > 0.7)
-
-
-def scatter_pays(
-    shapes: Shapes, taps: int, pixels: int, fine_pixels: int, channels_last: tuple[bool, bool], packing: int
-) -> bool:
-    """Whether tiles take longer, of which each weight costs some ``packing``.
-
-    They multiply taps of which many lead beside small maps. Here every product is added up on its own.
-    """
-    directions, tile = shapes.directions, shapes.tile
+    directions = tuple(map(scatter if scatters else gather, axes))
+    channels = (coarse_channels, fine_channels) if scatters else (fine_channels, coarse_channels)
+    shapes = Shapes(directions, batch, groups, 1, *channels, tile)
     if not all(direction.phases for direction in directions):
         return False
-    coarse_channels, fine_channels = shapes.source_channels, shapes.target_channels
-    in_place = channels_last[0] and in_long_rows(directions, shapes.groups, coarse_channels)
-    tiles = shapes.batch * tiling(shapes, (in_place, channels_last[1])).cost
-    width = taps * scatter_block(pixels, fine_pixels, taps, fine_channels, tile)
-    filled = width / round_up(width, tile.unit)
-    rows = pixels if pixels <= 2 * tile.rows else round_up(pixels, tile.rows)
-    weights = coarse_channels * fine_channels * taps
-    added = pixels * fine_channels * taps
-    return weights * (SLOWER / filled * rows + COPIED - packing) + ADDED * added < tiles
+    if scatters:  # rows of the tile are pixels, lanes channels and taps
+        width = taps * scatter_block(pixels, fine_pixels, taps, fine_channels, tile)
+        filled = pixels if pixels <= 2 * tile.rows else round_up(pixels, tile.rows)
+        filled *= round_up(width, tile.unit) / width
+    else:  # lanes are pixels
+        filled = pixels if pixels <= DOT_PIXELS else round_up(pixels, tile.unit)
+    weights, moved = coarse_channels * fine_channels * taps, pixels * fine_channels * taps
+    cost = weights * (SLOWER * filled + COPIED[scatters]) + MOVED[scatters] * moved
+    # Tiles with channels in their lanes multiply taps of which many lead beside small maps.
+    in_place = channels_last[0] and in_long_rows(directions, groups, channels[0])
+    tiles = batch * tiling(shapes, (in_place, channels_last[1])).cost
+    far = groups * weights * tile.itemsize > plan.WEIGHT_BYTES
+    for_weight = far * KEPT_WEIGHT[scatters] if kept else WEIGHT_OF_TILES[far]
+    reached = prod(sum(len(phase.taps) for phase in direction.phases) for direction in directions)
+    return cost < tiles + for_weight * coarse_channels * fine_channels * reached
 
 
 def scatter_block(pixels: int, fine_pixels: int, taps: int, fine_channels: int, tile: Tile) -> int:
@@ -108,18 +95,6 @@ def scatter_block(pixels: int, fine_pixels: int, taps: int, fine_channels: int, 
     most = min(runs * tile.lanes, 2 * plan.SUMS_BYTES // (tile.itemsize * pixels)) // taps
     most = min(most, plan.PACKED_BYTES // (tile.itemsize * fine_pixels))
     return even(fine_channels, max(1, most))
-
-
-def met(axes: tuple[Axis, ...]) -> float:
-    """Which part of the taps any coarse pixel takes to a fine pixel."""
-    return prod(
-        sum(
-            any(0 <= i * axis.stride + t * axis.dilation - axis.begin < axis.fine for i in range(axis.coarse))
-            for t in range(axis.kernel)
-        )
-        / axis.kernel
-        for axis in axes
-    )
 
 
 def columns(
