@@ -72,7 +72,7 @@ def few_pixels(
     if not all(direction.phases for direction in directions):
         return False
     if scatters:  # rows of the tile are pixels, lanes channels and taps
-        width = taps * scatter_block(pixels, fine_pixels, taps, fine_channels, tile)
+        width = taps * scatter_block(pixels, fine_pixels, taps, groups, coarse_channels, fine_channels, tile)
         filled = pixels if pixels <= 2 * tile.rows else round_up(pixels, tile.rows)
         filled *= round_up(width, tile.unit) / width
     else:  # lanes are pixels
@@ -88,12 +88,22 @@ def few_pixels(
     return cost < tiles + for_weight * coarse_channels * fine_channels * reached
 
 
-def scatter_block(pixels: int, fine_pixels: int, taps: int, fine_channels: int, tile: Tile) -> int:
+def scatter_block(
+    pixels: int,
+    fine_pixels: int,
+    taps: int,
+    groups: int,
+    coarse_channels: int,
+    fine_channels: int,
+    tile: Tile,
+) -> int:
     """Of how many fine channels a task has the sums of all taps."""
     # Runs of the weight, eight at a time: where they lie 2**n apart, L1 keeps no more.
     runs = 32 if pixels <= 2 * tile.rows else 8
     most = min(runs * tile.lanes, 2 * plan.SUMS_BYTES // (tile.itemsize * pixels)) // taps
     most = min(most, plan.PACKED_BYTES // (tile.itemsize * fine_pixels))
+    tasks = plan.enough_tasks(groups * coarse_channels * fine_channels * taps * pixels)
+    most = min(most, max(ceil_div(2 * tile.lanes, taps), groups * fine_channels // tasks))
     return even(fine_channels, max(1, most))
 
 
@@ -117,7 +127,7 @@ def columns(
     lanes = tile.lanes
     direct = pixels <= (2 * tile.rows if scatters else DOT_PIXELS)
     if scatters:
-        channel_block = scatter_block(pixels, fine_pixels, taps, fine_channels, tile)
+        channel_block = scatter_block(pixels, fine_pixels, taps, groups, coarse_channels, fine_channels, tile)
         width = round_up(channel_block * taps, tile.unit)
         depth = 8 if direct else plan.PACKED_BYTES // (tile.itemsize * max(8 * lanes, width))
         depth = even(coarse_channels, max(1, depth))
