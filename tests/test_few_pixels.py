@@ -153,14 +153,14 @@ def test_where_it_is_chosen(name, scatters, dtype):
     """And what a thread needs stays in its cache; a packed weight that serves again is mostly better."""
     batch, coarse, fine, size, kernel, stride = (CHOSEN | OTHER)[name]
     axes = tuple(Axis(n, (n - 1) * stride + k, k, stride, 1, 0) for n, k in zip(size, kernel, strict=True))
-    shapes = axes, batch, 1, coarse, fine
     tile = kernels.ARITHMETIC[dtype].tile
+    product = plan_columns.Product(scatters, axes, batch, 1, coarse, fine, tile)
     large = coarse * fine * np.prod(kernel) >= plan.LARGE_WEIGHT
     for layout in ((True, True), (False, False)):
-        assert (large and plan_columns.few_pixels(scatters, *shapes, layout, False, tile)) == (name in CHOSEN)
-        assert plan_columns.few_pixels(scatters, *shapes, layout, True, tile) == (name in KEPT[scatters])
+        assert (large and plan_columns.few_pixels(product, layout, False)) == (name in CHOSEN)
+        assert plan_columns.few_pixels(product, layout, True) == (name in KEPT[scatters])
     if name in CHOSEN:
-        fields = plan_columns.columns(scatters, axes, batch, 1, coarse, fine, tile)
+        fields = plan_columns.columns(product)
         tasks, work_size, columns_size = fields.sizes
         assert tasks >= 8
         assert work_size * tile.itemsize <= 512 * 1024

@@ -237,14 +237,15 @@ def _columns_plan(
 ) -> tuple[Any, int] | None:
     """Return the plan for few pixels and how many multiplications it has, or None if they are not so few."""
     arithmetic = ARITHMETIC[dtype]
-    shape = axes, batch, groups, coarse_channels // groups, fine_channels // groups
+    channels = coarse_channels // groups, fine_channels // groups
+    product = plan_columns.Product(scatters, axes, batch, groups, *channels, arithmetic.tile)
     if (
         arithmetic.real != arithmetic.stored
         or arithmetic.parts > 1
-        or not plan_columns.few_pixels(scatters, *shape, side_by_side, kept, arithmetic.tile)
+        or not plan_columns.few_pixels(product, side_by_side, kept)
     ):
         return None
-    fields = plan_columns.columns(scatters, *shape, arithmetic.tile)
+    fields = plan_columns.columns(product)
     multiplications = _multiplications(axes, batch, groups, coarse_channels, fine_channels, parts=1)
     return engine.ColumnsPlan(fields), multiplications
 

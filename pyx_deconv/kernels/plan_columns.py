@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import prod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from . import plan
 from .plan import Shape, Tile, ceil_div, even, four, round_up
@@ -42,45 +42,62 @@ class ColumnsFields:
     sizes: tuple[int, int, int]  # tasks, a thread's workspace, the columns of a gather or pixels of a scatter
 
 
-def few_pixels(
-    scatters: bool,
-    axes: tuple[Axis, ...],
-    batch: int,
-    groups: int,
-    coarse_channels: int,
-    fine_channels: int,
-    channels_last: tuple[bool, bool],
-    kept: bool,
-    tile: Tile,
-) -> bool:
+class Product(NamedTuple):
+    """A scatter or a gather that few pixels with a large weight may be. Channels are those of a group."""
+
+    scatters: bool
+    axes: tuple[Axis, ...]
+    batch: int
+    groups: int
+    coarse_channels: int
+    fine_channels: int
+    tile: Tile
+
+    @property
+    def taps(self) -> int:
+        """Taps of a channel."""
+        return prod(axis.kernel for axis in self.axes)
+
+    @property
+    def pixels(self) -> int:
+        """Pixels of the coarse map."""
+        return self.batch * prod(axis.coarse for axis in self.axes)
+
+    @property
+    def fine_pixels(self) -> int:
+        """Pixels of the fine map."""
+        return self.batch * prod(axis.fine for axis in self.axes)
+
+    @property
+    def direct(self) -> bool:
+        """Whether vectors are read from the weight where it lies."""
+        return self.pixels <= (2 * self.tile.rows if self.scatters else DOT_PIXELS)
+
+
+def few_pixels(product: Product, channels_last: tuple[bool, bool], kept: bool) -> bool:
     """Whether to take the weight as it lies, or to pack it; packed, it may be ``kept`` for the next call.
 
     ``channels_last``: whether channels of the source, the target lie side by side.
     """
-    taps = prod(axis.kernel for axis in axes)
-    pixels, fine_pixels = (batch * prod(getattr(axis, side) for axis in axes) for side in ("coarse", "fine"))
+    scatters, axes, batch, groups, coarse_channels, fine_channels, tile = product
+    taps, pixels, columns_size = product.taps, product.pixels, product.pixels * fine_channels * product.taps
     if min(coarse_channels, fine_channels * taps) < 32:
         return False
     # What a task needs has to stay in the cache for one channel at least.
-    if max(fine_pixels, taps, pixels * taps // 4 if scatters else 0) * tile.itemsize > plan.PACKED_BYTES // 2:
+    needed = max(product.fine_pixels, taps, pixels * taps // 4 if scatters else 0)
+    if needed * tile.itemsize > plan.PACKED_BYTES // 2:
         return False
-    if not scatters and groups * pixels * fine_channels * taps * tile.itemsize > plan.PARTIAL_BYTES:
+    if not scatters and groups * columns_size * tile.itemsize > plan.PARTIAL_BYTES:
         return False
     directions = tuple(map(scatter if scatters else gather, axes))
-    channels = (coarse_channels, fine_channels) if scatters else (fine_channels, coarse_channels)
-    shapes = Shapes(directions, batch, groups, 1, *channels, tile)
     if not all(direction.phases for direction in directions):
         return False
-    if scatters:  # rows of the tile are pixels, lanes channels and taps
-        width = taps * scatter_block(pixels, fine_pixels, taps, groups, coarse_channels, fine_channels, tile)
-        filled = pixels if pixels <= 2 * tile.rows else round_up(pixels, tile.rows)
-        filled *= round_up(width, tile.unit) / width
-    else:  # lanes are pixels
-        filled = pixels if pixels <= DOT_PIXELS else round_up(pixels, tile.unit)
-    weights, moved = coarse_channels * fine_channels * taps, pixels * fine_channels * taps
-    cost = weights * (SLOWER * filled + COPIED[scatters]) + MOVED[scatters] * moved
+    weights = coarse_channels * fine_channels * taps
+    cost = weights * (SLOWER * lanes_multiplied(product) + COPIED[scatters]) + MOVED[scatters] * columns_size
     # Tiles with channels in their lanes multiply taps of which many lead beside small maps.
+    channels = (coarse_channels, fine_channels) if scatters else (fine_channels, coarse_channels)
     in_place = channels_last[0] and in_long_rows(directions, groups, channels[0])
+    shapes = Shapes(directions, batch, groups, 1, *channels, tile)
     tiles = batch * tiling(shapes, (in_place, channels_last[1])).cost
     far = groups * weights * tile.itemsize > plan.WEIGHT_BYTES
     for_weight = far * KEPT_WEIGHT[scatters] if kept else WEIGHT_OF_TILES[far]
@@ -88,46 +105,38 @@ def few_pixels(
     return cost < tiles + for_weight * coarse_channels * fine_channels * reached
 
 
-def scatter_block(
-    pixels: int,
-    fine_pixels: int,
-    taps: int,
-    groups: int,
-    coarse_channels: int,
-    fine_channels: int,
-    tile: Tile,
-) -> int:
+def lanes_multiplied(product: Product) -> float:
+    """How many numbers each weight is multiplied by, those counted that fill the tile."""
+    pixels, tile = product.pixels, product.tile
+    if not product.scatters:  # lanes are pixels
+        return pixels if product.direct else round_up(pixels, tile.unit)
+    # Rows are pixels, lanes channels and taps.
+    width = product.taps * scatter_block(product)
+    rows = pixels if product.direct else round_up(pixels, tile.rows)
+    return rows * round_up(width, tile.unit) / width
+
+
+def scatter_block(product: Product) -> int:
     """Of how many fine channels a task has the sums of all taps."""
+    _, _, _, groups, coarse_channels, fine_channels, tile = product
+    taps, pixels = product.taps, product.pixels
     # Runs of the weight, eight at a time: where they lie 2**n apart, L1 keeps no more.
-    runs = 32 if pixels <= 2 * tile.rows else 8
+    runs = 32 if product.direct else 8
     most = min(runs * tile.lanes, 2 * plan.SUMS_BYTES // (tile.itemsize * pixels)) // taps
-    most = min(most, plan.PACKED_BYTES // (tile.itemsize * fine_pixels))
+    most = min(most, plan.PACKED_BYTES // (tile.itemsize * product.fine_pixels))
     tasks = plan.enough_tasks(groups * coarse_channels * fine_channels * taps * pixels)
     most = min(most, max(ceil_div(2 * tile.lanes, taps), groups * fine_channels // tasks))
     return even(fine_channels, max(1, most))
 
 
-def columns(
-    scatters: bool,
-    axes: tuple[Axis, ...],
-    batch: int,
-    groups: int,
-    coarse_channels: int,
-    fine_channels: int,
-    tile: Tile,
-) -> ColumnsFields:
-    """Cut a scatter or a gather of few pixels. Channels are a group's."""
-    coarse_size, fine_size, kernel = (
-        four(batch, axes, "coarse"),
-        four(batch, axes, "fine"),
-        four(1, axes, "kernel"),
-    )
-    pixels, fine_pixels, taps = prod(coarse_size), prod(fine_size), prod(kernel)
+def columns(product: Product) -> ColumnsFields:
+    """Cut a scatter or a gather of few pixels."""
+    scatters, axes, batch, groups, coarse_channels, fine_channels, tile = product
+    pixels, fine_pixels, taps, direct = product.pixels, product.fine_pixels, product.taps, product.direct
     first_block = first_blocks = weights_offset = fine_offset = 0
     lanes = tile.lanes
-    direct = pixels <= (2 * tile.rows if scatters else DOT_PIXELS)
     if scatters:
-        channel_block = scatter_block(pixels, fine_pixels, taps, groups, coarse_channels, fine_channels, tile)
+        channel_block = scatter_block(product)
         width = round_up(channel_block * taps, tile.unit)
         depth = 8 if direct else plan.PACKED_BYTES // (tile.itemsize * max(8 * lanes, width))
         depth = even(coarse_channels, max(1, depth))
@@ -147,9 +156,9 @@ def columns(
         columns_size = groups * width * fine_channels * taps
     return ColumnsFields(
         channels=(groups, coarse_channels, fine_channels),
-        kernel=kernel,
-        coarse_size=coarse_size,
-        fine_size=fine_size,
+        kernel=four(1, axes, "kernel"),
+        coarse_size=four(batch, axes, "coarse"),
+        fine_size=four(batch, axes, "fine"),
         stride=four(1, axes, "stride"),
         dilation=four(1, axes, "dilation"),
         begin=four(0, axes, "begin", 0),
