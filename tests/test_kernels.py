@@ -192,6 +192,7 @@ def test_the_build_is_what_its_switches_asked_for():
 @pytest.mark.skipif(
     not kernels.engine.bounds_checked, reason="a build with bounds checks (PYX_DECONV_CHECKED=1) only"
 )
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # where in a task it was
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("dtype", ["float32", "float64", "complex64", "complex128"])
 @pytest.mark.parametrize(("coarse", "fine"), [(1, 1), (64, 3), (64, 64)])  # each is for another way

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import drawing
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 
 import pyx_deconv as pxd
+from pyx_deconv import kernels
 
 # Several million multiplications each, which is enough to be cut into tasks for several threads.
 LAYERS = {
@@ -118,6 +120,29 @@ def test_callers_share_the_layers_plan_safely():
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
         together = list(pool.map(bits, [call for call in calls for _ in range(4)]))
     assert together == [result for call in calls for result in [bits(call)] * 4]
+
+
+@needs_threads
+@pytest.mark.skipif(kernels.engine.bounds_checked, reason="with bounds checks, tasks can raise errors")
+@pytest.mark.parametrize("name", ["dense", "depthwise", "one pixel"])
+def test_threads_of_a_kernel_do_not_wait_for_the_interpreter(name):
+    """Whoever takes the GIL has a state, which is counted here; only threads that Python started may."""
+    call, ended, most = layer(name), threading.Event(), 0
+
+    def work():
+        with pxd.num_threads(4):
+            until = time.monotonic() + 0.3
+            while time.monotonic() < until:
+                bits(call)
+        ended.set()
+
+    before = len(sys._current_exceptions())
+    worker = threading.Thread(target=work)
+    worker.start()
+    while not ended.is_set():
+        most = max(most, len(sys._current_exceptions()))
+    worker.join()
+    assert most == before + 1
 
 
 @needs_fork

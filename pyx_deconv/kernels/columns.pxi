@@ -169,11 +169,13 @@ cdef int make_columns_of(ColumnsPlan plan, Py_ssize_t task, const real_t[:, :, :
     return 0
 
 
-cdef inline int make_task(ColumnsPlan plan, Py_ssize_t task, const real_t[:, :, :, :, :, :] fine,
-                          real_t[::1] columns, real_t[::1] work) except -1 nogil:
+cdef outcome_t make_task(ColumnsPlan plan, Py_ssize_t task, const real_t[:, :, :, :, :, :] fine,
+                         real_t[::1] columns, real_t[::1] work) noexcept nogil:
     if plan.direct:
-        return make_lines_of(plan, task, fine, columns, work)
-    return make_columns_of(plan, task, fine, columns, work)
+        make_lines_of(plan, task, fine, columns, work)
+    else:
+        make_columns_of(plan, task, fine, columns, work)
+    return done(True)
 
 
 cdef int add_dots_of(ColumnsPlan plan, Py_ssize_t group, Py_ssize_t channel, Py_ssize_t channels, Py_ssize_t k,
@@ -209,9 +211,9 @@ cdef int add_tiles_of(ColumnsPlan plan, Py_ssize_t group, Py_ssize_t channel, Py
     return 0
 
 
-cdef int gather_task(ColumnsPlan plan, Py_ssize_t task, const real_t[::1] columns, const real_t[::1] weight,
-                     const real_t[::1] bias, real_t[:, :, :, :, :, :] coarse, real_t[::1] work) except -1 nogil:
-    # A block of coarse channels of one group. Returns 1 if a sum is not finite.
+cdef outcome_t gather_task(ColumnsPlan plan, Py_ssize_t task, const real_t[::1] columns, const real_t[::1] weight,
+                           const real_t[::1] bias, real_t[:, :, :, :, :, :] coarse, real_t[::1] work) noexcept nogil:
+    # A block of coarse channels of one group.
     cdef Py_ssize_t first = task % plan.channel_blocks * plan.channel_block, group = task // plan.channel_blocks
     cdef Py_ssize_t channels = min(plan.channel_block, plan.coarse_channels - first)
     cdef Py_ssize_t channel = group * plan.coarse_channels + first, size = plan.fine_channels * plan.taps
@@ -228,36 +230,36 @@ cdef int gather_task(ColumnsPlan plan, Py_ssize_t task, const real_t[::1] column
             add_tiles_of(plan, group, channel, channels, k, depth, columns, weight, work)
         k += plan.depth
     if not all_finite(&work[0], channels * plan.width):
-        return 1
+        return done(False)
     for p in range(plan.pixels):
         unravel(p, plan.coarse_size, at)
         for a in range(channels):
             coarse[at[0], channel + a, at[1], at[2], at[3], 0] = work[a * plan.width + p] + bias[channel + a]
-    return 0
+    return done(True)
 
 
 def gather_columns(ColumnsPlan plan, const real_t[:, :, :, :, :, :] fine, const real_t[::1] weight,
                    const real_t[::1] bias, real_t[:, :, :, :, :, :] coarse, real_t[::1] columns, real_t[:, ::1] work,
                    int threads):
     """Fill coarse from fine and the C-contiguous weight; return whether all sums are finite."""
-    cdef Py_ssize_t task
-    cdef int infinite = 0
+    cdef Py_ssize_t task, first_tasks = plan.groups * plan.first_blocks
+    cdef outcome_t outcome = 0
     if threads == 1:
         with nogil:
-            for task in range(plan.groups * plan.first_blocks):
-                make_task(plan, task, fine, columns, work[0])
+            for task in range(first_tasks):
+                outcome += make_task(plan, task, fine, columns, work[0])
             for task in range(plan.tasks):
-                infinite += gather_task(plan, task, columns, weight, bias, coarse, work[0])
+                outcome += gather_task(plan, task, columns, weight, bias, coarse, work[0])
     else:
-        for task in prange(plan.groups * plan.first_blocks, nogil=True, schedule="dynamic", num_threads=threads):
-            make_task(plan, task, fine, columns, work[threadid()])
+        for task in prange(first_tasks, nogil=True, schedule="dynamic", num_threads=threads):
+            outcome += make_task(plan, task, fine, columns, work[threadid()])
         for task in prange(plan.tasks, nogil=True, schedule="dynamic", num_threads=threads):
-            infinite += gather_task(plan, task, columns, weight, bias, coarse, work[threadid()])
-    return infinite == 0
+            outcome += gather_task(plan, task, columns, weight, bias, coarse, work[threadid()])
+    return all_finite_in(outcome, first_tasks + plan.tasks)
 
 
-cdef int pack_samples(ColumnsPlan plan, Py_ssize_t sample, const real_t[:, :, :, :, :, :] coarse,
-                      real_t[::1] packed) except -1 nogil:
+cdef outcome_t pack_samples(ColumnsPlan plan, Py_ssize_t sample, const real_t[:, :, :, :, :, :] coarse,
+                            real_t[::1] packed) noexcept nogil:
     # packed[pixel, channel] of one sample
     cdef Py_ssize_t channels = plan.groups * plan.coarse_channels, size
     cdef Box box
@@ -267,7 +269,7 @@ cdef int pack_samples(ColumnsPlan plan, Py_ssize_t sample, const real_t[:, :, :,
     box.start[0], box.size[0] = sample, 1
     size = volume(&box) * channels
     pack_pixels(coarse, &box, EVERY, 0, channels, channels, packed[sample * size:])
-    return 0
+    return done(True)
 
 
 cdef int add_columns(ColumnsPlan plan, Py_ssize_t channels, real_t[::1] work) except -1 nogil:
@@ -339,8 +341,8 @@ cdef int add_panels_of(ColumnsPlan plan, const real_t *coarse, Py_ssize_t place,
     return 0
 
 
-cdef int scatter_task(ColumnsPlan plan, Py_ssize_t task, const real_t *coarse, const real_t[::1] weight,
-                      const real_t[::1] bias, real_t[:, :, :, :, :, :] fine, real_t[::1] work) except -1 nogil:
+cdef outcome_t scatter_task(ColumnsPlan plan, Py_ssize_t task, const real_t *coarse, const real_t[::1] weight,
+                            const real_t[::1] bias, real_t[:, :, :, :, :, :] fine, real_t[::1] work) noexcept nogil:
     # A block of fine channels of one group: rows are pixels, lanes are channels and taps.
     cdef Py_ssize_t first = task % plan.channel_blocks * plan.channel_block, group = task // plan.channel_blocks
     cdef Py_ssize_t channels = min(plan.channel_block, plan.fine_channels - first)
@@ -371,7 +373,7 @@ cdef int scatter_task(ColumnsPlan plan, Py_ssize_t task, const real_t *coarse, c
                         for x in range(plan.fine_size[3]):
                             fine[n, channel + b, z, y, x, 0] = sums[b * step + x] + bias[channel + b]
                 sums += plan.fine_size[3]
-    return 0
+    return done(True)
 
 
 def scatter_columns(ColumnsPlan plan, const real_t[:, :, :, :, :, :] coarse, bint in_place, const real_t[::1] weight,
@@ -379,15 +381,17 @@ def scatter_columns(ColumnsPlan plan, const real_t[:, :, :, :, :, :] coarse, bin
                     int threads):
     """Fill fine from coarse and the C-contiguous weight; in_place: coarse lies as [pixel, channel]."""
     cdef Py_ssize_t task, samples = 0 if in_place else plan.coarse_size[0]
+    cdef outcome_t outcome = 0
     cdef const real_t *pixels = &coarse[0, 0, 0, 0, 0, 0] if in_place else &columns[0]
     if threads == 1:
         with nogil:
             for task in range(samples):
-                pack_samples(plan, task, coarse, columns)
+                outcome += pack_samples(plan, task, coarse, columns)
             for task in range(plan.tasks):
-                scatter_task(plan, task, pixels, weight, bias, fine, work[0])
+                outcome += scatter_task(plan, task, pixels, weight, bias, fine, work[0])
     else:
         for task in prange(samples, nogil=True, schedule="dynamic", num_threads=threads):
-            pack_samples(plan, task, coarse, columns)
+            outcome += pack_samples(plan, task, coarse, columns)
         for task in prange(plan.tasks, nogil=True, schedule="dynamic", num_threads=threads):
-            scatter_task(plan, task, pixels, weight, bias, fine, work[threadid()])
+            outcome += scatter_task(plan, task, pixels, weight, bias, fine, work[threadid()])
+    all_finite_in(outcome, samples + plan.tasks)

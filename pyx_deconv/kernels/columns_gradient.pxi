@@ -113,10 +113,10 @@ cdef int pack_region(ColumnsGradientPlan plan, const Box *box, const Box *taps,
     return True
 
 
-cdef int columns_gradient_task(ColumnsGradientPlan plan, Py_ssize_t task, const stored_t[:, :, :, :, :, :] coarse,
-                               const stored_t[:, :, :, :, :, :] fine, real_t[:, ::1] partial,
-                               real_t[::1] work) except -1 nogil:
-    # One block of taps and channels of one group, summed over one chunk of the pixels; returns whether all is finite.
+cdef outcome_t columns_gradient_task(ColumnsGradientPlan plan, Py_ssize_t task, const stored_t[:, :, :, :, :, :] coarse,
+                                     const stored_t[:, :, :, :, :, :] fine, real_t[:, ::1] partial,
+                                     real_t[::1] work) noexcept nogil:
+    # One block of taps and channels of one group, summed over one chunk of the pixels.
     cdef Share share = share_of(plan, task, volume_of(plan.tap_blocks))
     cdef Py_ssize_t a = share.a, b = share.b, coarse_count = share.coarse_count, fine_count = share.fine_count
     cdef Py_ssize_t group = share.group, chunk = share.chunk
@@ -252,20 +252,20 @@ cdef int columns_gradient_task(ColumnsGradientPlan plan, Py_ssize_t task, const 
                                weight + line * weight_step)
     if plan.streams:
         end_of_stream()
-    return finite
+    return done(finite)
 
 
 def columns_gradient(ColumnsGradientPlan plan, const stored_t[:, :, :, :, :, :] coarse,
                      const stored_t[:, :, :, :, :, :] fine, real_t[:, ::1] partial, real_t[:, ::1] work, int threads):
     """Fill partial (chunks, elements of the weight) as weight_gradient does; return whether all of it is finite."""
     cdef Py_ssize_t task
-    cdef int infinite = 0
+    cdef outcome_t outcome = 0
     if stored_t is double and real_t is double or stored_t is not double and real_t is float:
         if threads == 1:
             with nogil:
                 for task in range(plan.tasks):
-                    infinite += not columns_gradient_task(plan, task, coarse, fine, partial, work[0])
+                    outcome += columns_gradient_task(plan, task, coarse, fine, partial, work[0])
         else:
             for task in prange(plan.tasks, nogil=True, schedule="dynamic", num_threads=threads):
-                infinite += not columns_gradient_task(plan, task, coarse, fine, partial, work[threadid()])
-        return infinite == 0
+                outcome += columns_gradient_task(plan, task, coarse, fine, partial, work[threadid()])
+        return all_finite_in(outcome, plan.tasks)

@@ -441,9 +441,9 @@ cdef int tiles_task(CorrelationPlan plan, Py_ssize_t task, const stored_t[:, :, 
     return 0
 
 
-cdef int correlate_task(CorrelationPlan plan, Py_ssize_t task, const stored_t[:, :, :, :, :, :] source,
-                        const real_t[::1] packed, bint finite, const real_t[::1] bias,
-                        stored_t[:, :, :, :, :, :] target, real_t[::1] work) except -1 nogil:
+cdef outcome_t correlate_task(CorrelationPlan plan, Py_ssize_t task, const stored_t[:, :, :, :, :, :] source,
+                              const real_t[::1] packed, bint finite, const real_t[::1] bias,
+                              stored_t[:, :, :, :, :, :] target, real_t[::1] work) noexcept nogil:
     if plan.along_lines:
         lines_task(plan, task, source, packed, bias, target, work)
     elif plan.group_lanes:
@@ -456,13 +456,14 @@ cdef int correlate_task(CorrelationPlan plan, Py_ssize_t task, const stored_t[:,
         tiles_task(plan, task, source, packed, finite, bias, target, work)
     if plan.streams:
         end_of_stream()
-    return 0
+    return done(True)
 
 
 def correlate(CorrelationPlan plan, const stored_t[:, :, :, :, :, :] source, const real_t[::1] packed, bint finite,
               const real_t[::1] bias, stored_t[:, :, :, :, :, :] target, real_t[:, ::1] work, int threads):
     """Fill target from source and packed weights; each thread has a row of work."""
     cdef Py_ssize_t task, row
+    cdef outcome_t outcome = 0
     cdef real_t *end
     for row in range(work.shape[0] if plan.zeros else 0):
         end = &work[row, plan.zeros - 1]
@@ -471,7 +472,8 @@ def correlate(CorrelationPlan plan, const stored_t[:, :, :, :, :, :] source, con
         if threads == 1:    # not prange: a forked child must not touch the OpenMP runtime
             with nogil:
                 for task in range(plan.tasks):
-                    correlate_task(plan, task, source, packed, finite, bias, target, work[0])
+                    outcome += correlate_task(plan, task, source, packed, finite, bias, target, work[0])
         else:
             for task in prange(plan.tasks, nogil=True, schedule="dynamic", num_threads=threads):
-                correlate_task(plan, task, source, packed, finite, bias, target, work[threadid()])
+                outcome += correlate_task(plan, task, source, packed, finite, bias, target, work[threadid()])
+        all_finite_in(outcome, plan.tasks)

@@ -30,29 +30,29 @@ cdef inline void tile_of(bint dots, Py_ssize_t width, Py_ssize_t segments, Py_ss
             bias, adds)
 
 
-cdef int join_channels(const bfloat[:, :, ::1] weight, Py_ssize_t index, float[:, :, ::1] twos) except -1 nogil:
-    # Two channels of the weight, or the last one and zeros; whether any number of them is infinite or NaN.
+cdef outcome_t join_channels(const bfloat[:, :, ::1] weight, Py_ssize_t index, float[:, :, ::1] twos) noexcept nogil:
+    # Two channels of the weight, or the last one and zeros.
     cdef Py_ssize_t i = index // twos.shape[1], k = index % twos.shape[1], size = weight.shape[2]
     cdef const bfloat *first = &weight[i, 2 * k, 0]
     cdef const bfloat *second = NULL
     if 2 * k + 1 < weight.shape[1]:
         second = &weight[i, 2 * k + 1, 0]
     join_twos(first, second, 1, size, size, 1, &twos[i, k, 0], size)
-    return any_infinite(first, size) or (second != NULL and any_infinite(second, size))
+    return done(not (any_infinite(first, size) or (second != NULL and any_infinite(second, size))))
 
 
 def weight_in_twos(const bfloat[:, :, ::1] weight, float[:, :, ::1] twos, int threads):
     """Fill ``twos`` from channels side by side along the second axis of both; return whether they are finite."""
     cdef Py_ssize_t index
-    cdef int infinite = 0
+    cdef outcome_t outcome = 0
     if threads == 1:
         with nogil:
             for index in range(twos.shape[0] * twos.shape[1]):
-                infinite += join_channels(weight, index, twos)
+                outcome += join_channels(weight, index, twos)
     else:
         for index in prange(twos.shape[0] * twos.shape[1], nogil=True, schedule="static", num_threads=threads):
-            infinite += join_channels(weight, index, twos)
-    return infinite == 0
+            outcome += join_channels(weight, index, twos)
+    return all_finite_in(outcome, twos.shape[0] * twos.shape[1])
 
 
 cdef int pack_in_twos(CorrelationPlan plan, const bfloat[:, :, :, :, :, :] source, const Box *box, Py_ssize_t group,

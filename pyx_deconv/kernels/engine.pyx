@@ -115,6 +115,8 @@ bounds_checked = c_bounds_checked
 ctypedef unsigned short half    # float16, seen through its bits
 ctypedef short bfloat           # bfloat16, seen through its bits
 
+ctypedef long long outcome_t    # of tasks, see done()
+
 ctypedef fused real_t:          # what is computed in
     float
     double
@@ -150,6 +152,20 @@ cdef inline void tile(Py_ssize_t width, Py_ssize_t segments, Py_ssize_t depth, P
     # Each segment with row pointers of its own, added to what is there.
     tile_at(width, segments, depth, used_rows, rows, NULL, row_step, panel, offsets, panel_step, c, c_step, NULL, NULL,
             True)
+
+
+cdef inline outcome_t done(bint finite) noexcept nogil:
+    # What a task returns. The sum over all tasks says how many there were, and in its upper half how many of them met
+    # an infinity or NaN.
+    return 1 if finite else (<outcome_t>1 << 32) + 1
+
+
+cdef bint all_finite_in(outcome_t outcome, outcome_t tasks) except -1:
+    # Tasks are noexcept: if they could raise, Cython would have each thread wait for the GIL before its first task and
+    # after its last one, which takes longer than many a layer. One that a bounds check ended has returned 0.
+    if outcome & 0xFFFFFFFF != tasks:
+        raise IndexError("Out of bounds in a task, as printed to stderr")
+    return outcome >> 32 == 0
 
 
 def openmp_version():

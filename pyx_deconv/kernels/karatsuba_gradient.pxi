@@ -163,10 +163,10 @@ cdef int store_gradient(PairGradientPlan plan, int taps, const Py_ssize_t *tap, 
     return finite
 
 
-cdef int pair_gradient_task(PairGradientPlan plan, Py_ssize_t task, const stored_t[:, :, :, :, :, :] coarse,
-                            const stored_t[:, :, :, :, :, :] fine, real_t[:, ::1] partial,
-                            real_t[::1] work) except -1 nogil:
-    # Some elements and channels of one group, summed over one chunk of the pixels; returns whether all is finite.
+cdef outcome_t pair_gradient_task(PairGradientPlan plan, Py_ssize_t task, const stored_t[:, :, :, :, :, :] coarse,
+                                  const stored_t[:, :, :, :, :, :] fine, real_t[:, ::1] partial,
+                                  real_t[::1] work) noexcept nogil:
+    # Some elements and channels of one group, summed over one chunk of the pixels.
     cdef Share share = share_of(plan, task, plan.element_blocks)
     cdef Py_ssize_t a = share.a, b = share.b, coarse_count = share.coarse_count, fine_count = share.fine_count
     cdef Py_ssize_t group = share.group, chunk = share.chunk
@@ -234,14 +234,14 @@ cdef int pair_gradient_task(PairGradientPlan plan, Py_ssize_t task, const stored
     for element in range(first, last):
         unravel(element, plan.element_count, e)
         taps = add_up_element(plan, e, work, plan.products_offset + (element - first) * size, taps, tap, place)
-    return store_gradient(plan, taps, tap, place, group, a, b, coarse_count, fine_count, work, partial[chunk])
+    return done(store_gradient(plan, taps, tap, place, group, a, b, coarse_count, fine_count, work, partial[chunk]))
 
 
 def pair_gradient(PairGradientPlan plan, const stored_t[:, :, :, :, :, :] coarse,
                   const stored_t[:, :, :, :, :, :] fine, real_t[:, ::1] partial, real_t[:, ::1] work, int threads):
     """Fill partial (chunks, elements of the weight) as weight_gradient does; return whether all of it is finite."""
     cdef Py_ssize_t task, row
-    cdef int infinite = 0
+    cdef outcome_t outcome = 0
     cdef real_t *end
     for row in range(work.shape[0]):
         end = &work[row, plan.packed_offset - 1]
@@ -250,8 +250,8 @@ def pair_gradient(PairGradientPlan plan, const stored_t[:, :, :, :, :, :] coarse
         if threads == 1:
             with nogil:
                 for task in range(plan.tasks):
-                    infinite += not pair_gradient_task(plan, task, coarse, fine, partial, work[0])
+                    outcome += pair_gradient_task(plan, task, coarse, fine, partial, work[0])
         else:
             for task in prange(plan.tasks, nogil=True, schedule="dynamic", num_threads=threads):
-                infinite += not pair_gradient_task(plan, task, coarse, fine, partial, work[threadid()])
-        return infinite == 0
+                outcome += pair_gradient_task(plan, task, coarse, fine, partial, work[threadid()])
+        return all_finite_in(outcome, plan.tasks)

@@ -48,10 +48,10 @@ cdef int add_products_of_lines(LinesGradientPlan plan, const Box *box, const Box
     return 0
 
 
-cdef int lines_gradient_task(LinesGradientPlan plan, Py_ssize_t task, const stored_t[:, :, :, :, :, :] coarse,
-                             const stored_t[:, :, :, :, :, :] fine, real_t[:, ::1] partial,
-                             real_t[::1] work) except -1 nogil:
-    # One block of taps of one group, summed over one chunk of the pixels; returns whether all is finite.
+cdef outcome_t lines_gradient_task(LinesGradientPlan plan, Py_ssize_t task, const stored_t[:, :, :, :, :, :] coarse,
+                                   const stored_t[:, :, :, :, :, :] fine, real_t[:, ::1] partial,
+                                   real_t[::1] work) noexcept nogil:
+    # One block of taps of one group, summed over one chunk of the pixels.
     cdef Share share = share_of(plan, task, volume_of(plan.tap_blocks))
     cdef Py_ssize_t lanes = whole_vectors(1, sizeof(real_t)), all_taps = volume_of(plan.kernel), parts = plan.parts
     cdef Py_ssize_t coarse_count = share.coarse_count, fine_count = share.fine_count, taps_of_a_task
@@ -133,20 +133,20 @@ cdef int lines_gradient_task(LinesGradientPlan plan, Py_ssize_t task, const stor
                             partial[share.chunk, 2 * (k + x)] = sums[x] + sums[row + column + x]
                             partial[share.chunk, 2 * (k + x) + 1] = sums[column + x] - sums[row + x]
                     sums += taps.size[3]
-    return finite
+    return done(finite)
 
 
 def lines_gradient(LinesGradientPlan plan, const stored_t[:, :, :, :, :, :] coarse,
                    const stored_t[:, :, :, :, :, :] fine, real_t[:, ::1] partial, real_t[:, ::1] work, int threads):
     """Fill partial (chunks, elements of the weight) as weight_gradient does; return whether all of it is finite."""
     cdef Py_ssize_t task
-    cdef int infinite = 0
+    cdef outcome_t outcome = 0
     if stored_t is double and real_t is double or stored_t is not double and real_t is float:
         if threads == 1:
             with nogil:
                 for task in range(plan.tasks):
-                    infinite += not lines_gradient_task(plan, task, coarse, fine, partial, work[0])
+                    outcome += lines_gradient_task(plan, task, coarse, fine, partial, work[0])
         else:
             for task in prange(plan.tasks, nogil=True, schedule="dynamic", num_threads=threads):
-                infinite += not lines_gradient_task(plan, task, coarse, fine, partial, work[threadid()])
-        return infinite == 0
+                outcome += lines_gradient_task(plan, task, coarse, fine, partial, work[threadid()])
+        return all_finite_in(outcome, plan.tasks)

@@ -110,9 +110,9 @@ cdef inline Py_ssize_t channels_at_a_time(CorrelationPlan plan) noexcept nogil:
     return min(<Py_ssize_t>PACKED_CHANNELS, PACKED_NUMBERS // size - 1)
 
 
-cdef int pack_panel(CorrelationPlan plan, Py_ssize_t index, const stored_t[:, :, :, :, :, :, :] weight, bint conjugate,
-                    real_t[::1] packed) except -1 nogil:
-    # Some source channels of one panel; returns 1 where a weight is infinite or NaN.
+cdef outcome_t pack_panel(CorrelationPlan plan, Py_ssize_t index, const stored_t[:, :, :, :, :, :, :] weight,
+                          bint conjugate, real_t[::1] packed) noexcept nogil:
+    # Some source channels of one panel.
     cdef Py_ssize_t most = channels_at_a_time(plan), blocks = (plan.source_channels + most - 1) // most
     cdef Py_ssize_t group = index // blocks // plan.panels, panel = index // blocks % plan.panels
     cdef Py_ssize_t first = index % blocks * most, lanes = panel_width(plan, panel)
@@ -142,7 +142,7 @@ cdef int pack_panel(CorrelationPlan plan, Py_ssize_t index, const stored_t[:, :,
     if slots != target:
         for slot in range(plan.slots):
             copy_run(slots + slot * slot_step, size, target + slot * step)
-    return not finite
+    return done(finite)
 
 
 def pack_weight(CorrelationPlan plan, const stored_t[:, :, :, :, :, :, :] weight, bint conjugate, real_t[::1] packed,
@@ -151,13 +151,13 @@ def pack_weight(CorrelationPlan plan, const stored_t[:, :, :, :, :, :, :] weight
     cdef Py_ssize_t index
     cdef Py_ssize_t most = channels_at_a_time(plan)
     cdef Py_ssize_t count = (plan.source_channels + most - 1) // most * plan.groups * plan.panels
-    cdef int infinite = 0
+    cdef outcome_t outcome = 0
     if stored_t is double and real_t is double or stored_t is not double and real_t is float:
         if threads == 1:
             with nogil:
                 for index in range(count):
-                    infinite += pack_panel(plan, index, weight, conjugate, packed)
+                    outcome += pack_panel(plan, index, weight, conjugate, packed)
         else:
             for index in prange(count, nogil=True, schedule="static", num_threads=threads):
-                infinite += pack_panel(plan, index, weight, conjugate, packed)
-        return infinite == 0
+                outcome += pack_panel(plan, index, weight, conjugate, packed)
+        return all_finite_in(outcome, count)

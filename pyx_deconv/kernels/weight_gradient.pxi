@@ -301,9 +301,9 @@ cdef int add_taps_across_groups(WeightGradientPlan plan, const Box *taps, const 
     return 0
 
 
-cdef int weight_gradient_task(WeightGradientPlan plan, Py_ssize_t task, const stored_t[:, :, :, :, :, :] coarse,
-                              const stored_t[:, :, :, :, :, :] fine, real_t[:, ::1] partial,
-                              real_t[::1] work) except -1 nogil:
+cdef outcome_t weight_gradient_task(WeightGradientPlan plan, Py_ssize_t task, const stored_t[:, :, :, :, :, :] coarse,
+                                    const stored_t[:, :, :, :, :, :] fine, real_t[:, ::1] partial,
+                                    real_t[::1] work) noexcept nogil:
     # One block of taps and channels of one group, summed over one chunk of the pixels.
     cdef Share share = share_of(plan, task, volume_of(plan.tap_blocks))
     cdef Py_ssize_t a = share.a, b = share.b, coarse_count = share.coarse_count, fine_count = share.fine_count
@@ -362,25 +362,28 @@ cdef int weight_gradient_task(WeightGradientPlan plan, Py_ssize_t task, const st
                     partial[chunk, k] = work[row + 2 * j] + work[row + plan.fine_block + 2 * j + 1]
                     partial[chunk, k + 1] = work[row + 2 * j + 1] - work[row + plan.fine_block + 2 * j]
             row += parts * plan.fine_block
-    return 0
+    return done(True)
 
 
 def weight_gradient(WeightGradientPlan plan, const stored_t[:, :, :, :, :, :] coarse,
                     const stored_t[:, :, :, :, :, :] fine, real_t[:, ::1] partial, real_t[:, ::1] work, int threads):
     """Fill partial (chunks, elements of the weight): each chunk's sum over its pixels. Return True: it is right."""
     cdef Py_ssize_t task
+    cdef outcome_t outcome = 0
     if stored_t is double and real_t is double or stored_t is not double and real_t is float:
         if threads == 1:
             with nogil:
                 for task in range(plan.tasks):
-                    weight_gradient_task(plan, task, coarse, fine, partial, work[0])
+                    outcome += weight_gradient_task(plan, task, coarse, fine, partial, work[0])
         else:
             for task in prange(plan.tasks, nogil=True, schedule="dynamic", num_threads=threads):
-                weight_gradient_task(plan, task, coarse, fine, partial, work[threadid()])
+                outcome += weight_gradient_task(plan, task, coarse, fine, partial, work[threadid()])
+        all_finite_in(outcome, plan.tasks)
         return True
 
 
-cdef int sum_column(real_t[:, ::1] partial, Py_ssize_t first, Py_ssize_t last, stored_t[::1] target) except -1 nogil:
+cdef outcome_t sum_column(real_t[:, ::1] partial, Py_ssize_t first, Py_ssize_t last,
+                          stored_t[::1] target) noexcept nogil:
     # target = the sum of the chunks, pairwise: (0 + 1) + (2 + 3) ...
     cdef Py_ssize_t step = 1, chunk, k
     while step < partial.shape[0]:
@@ -392,17 +395,19 @@ cdef int sum_column(real_t[:, ::1] partial, Py_ssize_t first, Py_ssize_t last, s
         step *= 2
     for k in range(first, last):
         store(partial[0, k], &target[k])
-    return 0
+    return done(True)
 
 
 def sum_chunks(real_t[:, ::1] partial, stored_t[::1] target, int threads):
     """Sum the chunks of a weight gradient into target, rounding once; partial is used up."""
     cdef Py_ssize_t block, size = 4096, blocks = (target.shape[0] + size - 1) // size
+    cdef outcome_t outcome = 0
     if stored_t is double and real_t is double or stored_t is not double and real_t is float:
         if threads == 1:
             with nogil:
                 for block in range(blocks):
-                    sum_column(partial, block * size, min((block + 1) * size, target.shape[0]), target)
+                    outcome += sum_column(partial, block * size, min((block + 1) * size, target.shape[0]), target)
         else:
             for block in prange(blocks, nogil=True, schedule="static", num_threads=threads):
-                sum_column(partial, block * size, min((block + 1) * size, target.shape[0]), target)
+                outcome += sum_column(partial, block * size, min((block + 1) * size, target.shape[0]), target)
+        all_finite_in(outcome, blocks)
