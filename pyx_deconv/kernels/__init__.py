@@ -374,9 +374,10 @@ class Correlation:
         self, cut: Any, packing: object, weight: Array, threads: int, prepared: Prepared | None
     ) -> tuple[Array, bool]:
         """Return the packed weight, and whether it is finite."""
-        kind = packing, self._conjugate, self._dtype
-        if prepared is not None and kind in prepared:
-            return prepared[kind]
+        if prepared is not None:
+            kind = packing, self._conjugate, self._dtype
+            if kind in prepared:
+                return prepared[kind]
         arithmetic = ARITHMETIC[self._dtype]
         weights = weight.reshape(self._weight_shape)
         if weights.dtype is not arithmetic.stored:

@@ -81,18 +81,20 @@ static inline void NAME(sums)(ptrdiff_t ny, ptrdiff_t nx, const REAL *const *pix
 static inline int NAME(all_finite)(const REAL *values, ptrdiff_t size)
 {
     enum { LANES = VECTOR_BYTES / sizeof(REAL) };
-    NAME(unaligned) zero = {0}, others[4] = {{0}};
     ptrdiff_t i = 0;
     int finite = 1;
-    for (; i + 4 * LANES <= size; i += 4 * LANES) /* sums that need not wait for each other */
+    if (size >= LANES) {
+        NAME(unaligned) zero = {0}, others[4] = {{0}};
+        for (; i + 4 * LANES <= size; i += 4 * LANES) /* sums that need not wait for each other */
+            for (int j = 0; j < 4; j++)
+                others[j] += *(const NAME(unaligned) *)(values + i + j * LANES) * 0;
+        for (; i + LANES <= size; i += LANES)
+            zero += *(const NAME(unaligned) *)(values + i) * 0;
         for (int j = 0; j < 4; j++)
-            others[j] += *(const NAME(unaligned) *)(values + i + j * LANES) * 0;
-    for (; i + LANES <= size; i += LANES)
-        zero += *(const NAME(unaligned) *)(values + i) * 0;
-    for (int j = 0; j < 4; j++)
-        zero += others[j];
-    for (int lane = 0; lane < LANES; lane++)
-        finite &= zero[lane] == 0;
+            zero += others[j];
+        for (int lane = 0; lane < LANES; lane++)
+            finite &= zero[lane] == 0;
+    }
     for (; i < size; i++)
         finite &= values[i] * 0 == 0;
     return finite;
